@@ -1,0 +1,1 @@
+"""The four caption kinds: prompt, JSON schema, parser, verifier."""

@@ -1,0 +1,1 @@
+"""Scorers, rules, the six-stage policy, duplicates and the funnel."""

@@ -1,0 +1,1 @@
+"""MMDiT, VAE, condition encoder, trainer and the miniature world."""

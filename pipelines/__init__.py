@@ -1,0 +1,1 @@
+"""The step engine, its executors, and the flows that run on them."""

@@ -1,0 +1,1 @@
+"""The LanceDB side: indices over stored vectors, and Lance as an export format."""
