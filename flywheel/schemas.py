@@ -49,6 +49,7 @@ _TABLES: Sequence[TableSpec] = (
             "caption": TEXT,
             "metadata_json": TEXT,
             "original_key": TEXT,
+            "origin": TEXT,
             "image_id": TEXT,
         },
     ),
@@ -191,7 +192,7 @@ _TABLES: Sequence[TableSpec] = (
         {"image_id": TEXT, "why": TEXT, "actor": TEXT, "at": TEXT, "receipt_id": TEXT},
     ),
     _spec(
-        "runs",
+        "run_events",
         "run_id seq",
         "what was run when, by which driver, over which table versions, with which counts",
         {

@@ -1,0 +1,93 @@
+"""The 8 x 8 grid that over-compression leaves, also after the picture was saved as something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filters.scorers.planes import NativePlanes, Plane, Row
+from filters.scorers.scorer import Scorer
+from flywheel.schemas import score_spec
+
+BLOCK_PX = 8
+MIN_SIDE_PX = 4 * BLOCK_PX
+# A step above this is an edge of the picture, not of a block: it counts as this much. Our choice.
+STEP_CAP = 20
+# Of 255: keeps the ratio finite on pictures that are flat between the block borders. Our choice.
+FLOOR = 0.35
+# Coefficients below this are rounding, colour conversion and a second, mild compression. Our choice.
+ROUNDING = 3.0
+SAMPLED_BLOCKS = 2_000
+MIN_COEFFICIENTS = 24
+LOWEST_PERCENT = 5.0
+# Low frequencies (vertical, horizontal) that even quality 4 does not wipe out.
+FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0))
+
+
+def _basis() -> npt.NDArray[np.float32]:
+    """64 x 5: the DCT basis pictures of FREQUENCIES, orthonormal, so that coefficients are JPEG's own."""
+    x = np.arange(BLOCK_PX)
+    waves = [np.cos((2 * x + 1) * k * np.pi / 16) * (0.5 if k else np.sqrt(1 / 8)) for k in range(3)]
+    return np.stack([np.outer(waves[v], waves[h]).ravel() for v, h in FREQUENCIES], axis=1).astype(np.float32)
+
+
+BASIS = _basis()
+
+
+def grid_excess(steps: Plane, axis: int) -> tuple[float, int]:
+    """How much larger steps are at one place in eight than at the others, and where blocks begin (0..7).
+
+    `steps` are absolute differences of neighbours; `axis` is the one that is averaged away. 0 = no grid.
+    """
+    _, capped = cv2.threshold(steps, STEP_CAP, 0, cv2.THRESH_TRUNC)
+    means: Any = cv2.reduce(capped, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
+    profile: npt.NDArray[np.float32] = means.ravel()
+    phases = profile[: profile.size // BLOCK_PX * BLOCK_PX].reshape(-1, BLOCK_PX).mean(axis=0)
+    phase = int(phases.argmax())
+    rest = float(np.delete(phases, phase).mean())
+    return (float(phases[phase]) - rest) / (rest + FLOOR), (phase + 1) % BLOCK_PX
+
+
+def quantiser_step(luma: Plane, top: int, left: int) -> float | None:
+    """The step to which low-frequency DCT coefficients were once rounded, in JPEG's units.
+
+    After quantisation no coefficient lies between rounding noise and one step (Fan and de Queiroz,
+    "Identification of bitmap compression history", IEEE TIP 12(2), 2003): the smallest ones that are left
+    tell the step. Untouched pictures give about ROUNDING. None where too few blocks have any content.
+    """
+    rows, columns = (luma.shape[0] - top) // BLOCK_PX, (luma.shape[1] - left) // BLOCK_PX
+    stride = max(1, int(np.sqrt(rows * columns / SAMPLED_BLOCKS)))
+    grid = luma[top : top + rows * BLOCK_PX, left : left + columns * BLOCK_PX]
+    blocks = grid.reshape(rows, BLOCK_PX, columns, BLOCK_PX)[::stride, :, ::stride].transpose(0, 2, 1, 3)
+    sizes = np.abs(blocks.reshape(-1, BLOCK_PX * BLOCK_PX).astype(np.float32) @ BASIS)
+    found = [column[column > ROUNDING] for column in sizes.T]
+    lowest = [np.percentile(column, LOWEST_PERCENT) for column in found if column.size >= MIN_COEFFICIENTS]
+    return float(np.median(lowest)) if lowest else None
+
+
+def measure(planes: NativePlanes) -> Row:
+    """The weaker excess of the two axes: a real grid shows on both. None below 32 px a side."""
+    luma = planes.luma
+    if min(luma.shape) < MIN_SIDE_PX:
+        return {"blockiness": None, "quantiser_step": None}
+    across, left = grid_excess(cv2.absdiff(luma[:, 1:], luma[:, :-1]), 0)
+    down, top = grid_excess(cv2.absdiff(luma[1:], luma[:-1]), 1)
+    return {"blockiness": min(across, down), "quantiser_step": quantiser_step(luma, top, left)}
+
+
+SCORER = Scorer(
+    name="blockiness",
+    version="blockiness-1",
+    reads="native",
+    table=score_spec(
+        "blockiness",
+        "the 8 x 8 grid of over-compression and the step it was rounded to",
+        {"blockiness": pa.float64(), "quantiser_step": pa.float64()},
+    ),
+    measure=measure,
+    says="relative excess of steps across the 8 px grid over steps beside it; quantiser step of that grid",
+)

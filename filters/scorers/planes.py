@@ -1,0 +1,106 @@
+"""What several scorers need from one decode, computed once: luma, gradients, the text mask.
+
+Planes are lazy: a pass that asks for the JPEG quality alone never makes a luma plane.
+All arithmetic is 8- or 16-bit where OpenCV can: the scaled pass has about a millisecond for everything.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from flywheel.images.views import NativeView, ScaledView
+
+Plane = npt.NDArray[np.uint8]
+Value = float | int | str | bytes | list[int] | None
+Row = dict[str, Value]
+
+# A worker is one process of one thread; OpenCV's own pool would fight its siblings for cores.
+cv2.setNumThreads(1)
+
+# Steps of up to 3 of 255 are what JPEG and sensors leave on a wall or a page: still flat. Our choice.
+FLAT_STEP = 3
+# A stroke on paper or a printed letter is a step of at least this much over one or two pixels. Our choice.
+STROKE_STEP = 48
+CELL_PX = 8
+BINS = 256
+
+
+def luma_of(rgb: npt.NDArray[np.uint8]) -> Plane:
+    """Rec. 601 luma, 0..255."""
+    return cast(Plane, cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY))
+
+
+def histogram(plane: Plane) -> npt.NDArray[np.float64]:
+    """Counts of the 256 values of a plane."""
+    counts: Any = cv2.calcHist([plane], [0], None, [BINS], [0, BINS])
+    return np.asarray(counts, dtype=np.float64).ravel()
+
+
+def entropy_bits(counts: npt.NDArray[np.float64]) -> float:
+    """Shannon entropy of a histogram, in bits."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log2(share)).sum()) + 0.0
+
+
+def cells(mask: Plane, cell_px: int = CELL_PX) -> npt.NDArray[np.float32]:
+    """Mean of a 0/255 mask over square cells, 0..1; at least one cell a side."""
+    height, width = mask.shape
+    size = (max(1, width // cell_px), max(1, height // cell_px))
+    small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32) * np.float32(1 / 255)
+
+
+class ScaledPlanes:
+    """The shared intermediates of the scaled pass."""
+
+    def __init__(self, view: ScaledView) -> None:
+        self.view = view
+
+    @cached_property
+    def luma(self) -> Plane:
+        return luma_of(self.view.rgb)
+
+    @cached_property
+    def steps(self) -> Plane:
+        """Largest difference inside each 3 x 3 neighbourhood: the size of the local step, 0..255."""
+        return cast(Plane, cv2.morphologyEx(self.luma, cv2.MORPH_GRADIENT, _SQUARE))
+
+    @cached_property
+    def step_counts(self) -> npt.NDArray[np.float64]:
+        return histogram(self.steps)
+
+    @cached_property
+    def flat_cells(self) -> npt.NDArray[np.float32]:
+        """Share of flat pixels in each 8 x 8 cell."""
+        return cells(cast(Plane, cv2.compare(self.steps, FLAT_STEP, cv2.CMP_LE)))
+
+    @cached_property
+    def stroke_cells(self) -> npt.NDArray[np.float32]:
+        """Share of pixels beside a strong step in each 8 x 8 cell."""
+        return cells(cast(Plane, cv2.compare(self.steps, STROKE_STEP, cv2.CMP_GT)))
+
+
+class NativePlanes:
+    """The shared intermediates of the native pass."""
+
+    def __init__(self, view: NativeView) -> None:
+        self.view = view
+
+    @cached_property
+    def luma(self) -> Plane:
+        return luma_of(self.view.rgb)
+
+    @cached_property
+    def quarter(self) -> Plane:
+        """Luma at a quarter of the side: where to look, not what to measure."""
+        height, width = self.luma.shape
+        size = (max(1, width // 4), max(1, height // 4))
+        return cast(Plane, cv2.resize(self.luma, size, interpolation=cv2.INTER_AREA))
+
+
+_SQUARE = np.ones((3, 3), np.uint8)

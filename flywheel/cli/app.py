@@ -1,0 +1,100 @@
+"""The typer application and what all commands share: where, how to print, how to show progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from flywheel.workspace import Workspace
+
+app = typer.Typer(
+    help="A data engine and closed-loop flywheel for text-to-image models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Where = Annotated[
+    str, typer.Option("--workspace", "-w", envvar="FLYWHEEL_WORKSPACE", help="Workspace folder or object-store URI.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+ExecutorOption = Annotated[str, typer.Option("--executor", help="local processes, or ray (RAY_ADDRESS or a local cluster).")]
+WorkersOption = Annotated[int, typer.Option("--workers", help="Workers; 0: as configured, else one a core.")]
+DEFAULT = "./workspace"
+
+Printer = Callable[[str], None]
+
+
+def open_workspace(where: str) -> Workspace:
+    """Open a workspace with every scorer's table in place."""
+    from pipelines.judging import open_workspace
+
+    return open_workspace(where)
+
+
+def emit(as_json: bool, document: Any, lines: Callable[[Printer], None]) -> None:
+    """Print a command's result: the document as JSON, or its lines for a person."""
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, sort_keys=True, default=str, ensure_ascii=False))
+    else:
+        lines(typer.echo)
+
+
+def table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:
+    """Print a table, as wide as it needs when the output is a file."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*[_cell(value) for value in row])
+    console.print(drawn)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int | None, Mapping[str, int]], None]]:
+    """Progress bars on stderr, one a step; plain silence when stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[counts]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int | None, counts: Mapping[str, int]) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total, counts="")
+            told = "  ".join(f"{name} {value}" for name, value in counts.items() if value and ":" not in name and name != "in")
+            bars.update(tasks[step], completed=done, total=total or done, counts=told)
+
+        yield show
+
+
+from flywheel.cli import workspace_commands  # noqa: E402, F401  (commands register themselves on `app`)

@@ -1,0 +1,44 @@
+"""Numbered migrations. Append only; a migration adds tables and nullable columns, never more.
+
+`ensure` makes both idempotent, so a migration that was killed half-way is simply run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flywheel.schemas import TABLES, TableSpec
+from flywheel.workspace.tables import Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """Brings a workspace from format `number - 1` to `number`."""
+
+    number: int
+    says: str
+    tables: tuple[TableSpec, ...]
+
+
+MIGRATIONS: Sequence[Migration] = (Migration(1, "the core tables", tuple(TABLES.values())),)
+
+FORMAT = MIGRATIONS[-1].number
+
+
+def pending(current: int, migrations: Sequence[Migration] = MIGRATIONS) -> list[Migration]:
+    return [migration for migration in migrations if migration.number > current]
+
+
+def describe(tables: Tables, migration: Migration) -> list[str]:
+    """What the migration would change, a line a change."""
+    return [
+        f"m{migration.number:03d} {migration.says}: {name}.{field.name} {field.type}"
+        for spec in migration.tables
+        for name, field in tables.missing_columns(spec)
+    ]
+
+
+def apply(tables: Tables, migration: Migration) -> None:
+    for spec in migration.tables:
+        tables.ensure(spec)

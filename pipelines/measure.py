@@ -1,0 +1,157 @@
+"""Measure: passes over images that lack scores, each decoding once for all the scorers it feeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from filters.scorers import SCORERS
+from flywheel.records import Failure, Locator, Status
+from flywheel.workspace import Workspace
+from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
+from pipelines.executors import Answers, Batch, Executor, Task
+from pipelines.judging import judging_views
+from pipelines.work import MeasureContext, MeasureItem
+
+LAW = ("measured", "rejected", "quarantined")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One decode for several scorers. `only` is a SQL condition over the view `scores` (alias s)."""
+
+    name: str
+    reads: str
+    item: str
+    batch: int
+    only: str
+    memory_bytes: int | None
+    item_s: float
+    says: str
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        return tuple(name for name, scorer in SCORERS.items() if scorer.reads == self.reads)
+
+
+# What the caption-free rules of stage 1 have dropped is not worth its native pixels.
+_SURVIVES = "s.image_id NOT IN (SELECT image_id FROM verdicts WHERE stage = 1 AND verdict = 'dropped')"
+# Our choice: below this share of text-like strokes OCR found nothing on 150 photographs (see benchmarks).
+_TEXTUAL = "s.text_density >= 0.02"
+
+PASSES: Mapping[str, Pass] = {
+    "scaled": Pass(
+        name="scaled",
+        reads="scaled",
+        item="pipelines.work:scaled_item",
+        batch=256,
+        only="true",
+        memory_bytes=1_400 << 20,
+        item_s=20.0,
+        says="tone, hashes, compression, orientation, text density; rides on ingest's decode",
+    ),
+    "native": Pass(
+        name="native",
+        reads="native",
+        item="pipelines.work:native_item",
+        batch=128,
+        only=_SURVIVES,
+        memory_bytes=1_400 << 20,
+        item_s=30.0,
+        says="sharpness, noise and blockiness at native resolution",
+    ),
+    "ocr": Pass(
+        name="ocr",
+        reads="ocr",
+        item="pipelines.work:ocr_item",
+        batch=16,
+        only=f"{_SURVIVES} AND {_TEXTUAL}",
+        memory_bytes=None,
+        item_s=120.0,
+        says="words, boxes, script of what looks like text",
+    ),
+}
+
+
+def measure(
+    workspace: Workspace, name: str, executor: Executor, progress: Progress, *, retry: bool = False
+) -> StepReport:
+    """Fill what the scorers of one pass have not measured yet, at their present versions.
+
+    Raises AnotherDriver, DiskReserve, ConservationError.
+    """
+    kind = PASSES[name]
+    versions = {scorer: SCORERS[scorer].version for scorer in kind.scorers}
+    step_name, config_hash = f"measure.{name}", config_hash_of(versions)
+    items = plan(workspace, kind, step_name, config_hash, retry)
+    step = Step(
+        name=step_name,
+        config_hash=config_hash,
+        batches=_batches(items, min(kind.batch, workspace.config.run.micro_batch)),
+        task=Task(
+            item=kind.item,
+            context=MeasureContext(budgets=workspace.config.ingest.budgets),
+            memory_bytes=kind.memory_bytes,
+            item_s=kind.item_s,
+        ),
+        settle=lambda batch, answers: _settle(kind, step_name, config_hash, batch, answers),
+        total=len(items),
+        detail={"scorers": versions},
+    )
+    return drive(workspace, step, executor, LAW, progress)
+
+
+def plan(workspace: Workspace, kind: Pass, step: str, config_hash: str, retry: bool) -> list[MeasureItem]:
+    """Images that the pass has not completed, each with the scorers it lacks.
+
+    What a torn micro-batch has left in a score table is no longer lacking, so keys stay unique.
+    """
+    lacks = ", ".join(
+        f"s.image_id NOT IN (SELECT image_id FROM score_{name} WHERE version = '{SCORERS[name].version}') AS lacks_{name}"
+        for name in kind.scorers
+    )
+    settled = "status <> 'quarantined'" if retry else "true"
+    rows = workspace.query(
+        f"SELECT i.image_id, i.uri, i.member, i.\"offset\", i.length, coalesce(t.attempt, 0) + 1 AS attempt, {lacks} "
+        f"FROM images i JOIN scores s USING (image_id) "
+        f"LEFT JOIN (SELECT subject_id, max(attempt) AS attempt FROM outcomes WHERE step = '{step}' GROUP BY 1) t "
+        f"ON t.subject_id = i.image_id "
+        f"WHERE i.image_id NOT IN (SELECT subject_id FROM last_outcomes "
+        f"WHERE step = '{step}' AND config_hash = '{config_hash}' AND {settled}) AND {kind.only} ORDER BY i.image_id",
+        judging_views(workspace),
+    )
+    return [
+        MeasureItem(
+            image_id=row["image_id"],
+            locator=Locator(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"]),
+            scorers=tuple(name for name in kind.scorers if row[f"lacks_{name}"]),
+            attempt=row["attempt"],
+        )
+        for row in rows.to_pylist()
+    ]
+
+
+def _batches(items: Sequence[MeasureItem], size: int) -> Iterator[Sequence[MeasureItem]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _settle(kind: Pass, step: str, config_hash: str, batch: Batch, answers: Answers) -> Settled:
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in kind.scorers}
+    done: list[tuple[str, int, Status, Failure | None]] = []
+    counts: Counter[str] = Counter()
+    for item, answer in zip(batch, answers, strict=True):
+        failure = answer if isinstance(answer, Failure) else None
+        status = failure.status if failure else Status.OK
+        done.append((item.image_id, item.attempt, status, failure))
+        counts.update({"in": 1, str(status) if failure else "measured": 1})
+        for scorer, row in {} if failure else answer.items():
+            rows[scorer].append({"image_id": item.image_id, "version": SCORERS[scorer].version, **row})
+    tables = {
+        f"score_{name}": pa.Table.from_pylist(found, schema=SCORERS[name].table.schema) for name, found in rows.items()
+    }
+    return Settled(tables, outcome_rows(step, config_hash, done), counts)

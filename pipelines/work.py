@@ -1,0 +1,178 @@
+"""What workers do with bytes: the functions that run inside the killable child, and around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from filters.scorers.measure import measure_native, measure_ocr, measure_scaled
+from flywheel.errors import ContentChanged
+from flywheel.images.decode import native_view, scaled_view
+from flywheel.images.sandbox import Sandbox
+from flywheel.records import Budgets, Failure, ImageFacts, Locator, Reason, SourceItem
+from flywheel.seeds import content_id
+from flywheel.workspace.packs import write_pack
+from flywheel.workspace.storage import Store, read_locator
+from pipelines.sources.fetch import FetchLimits, fetch_many
+
+Row = Mapping[str, Any]
+View = TypeVar("View")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestContext:
+    """What every ingest worker knows: limits, where packs go, which scorers ride on the one decode."""
+
+    budgets: Budgets
+    fetch: FetchLimits
+    workspace_uri: str
+    copy_all: bool
+    scorers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One item that decoded: its facts, where its bytes will be read again, its scores by scorer."""
+
+    facts: ImageFacts
+    locator: Locator
+    scores: Mapping[str, Row]
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureContext:
+    budgets: Budgets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureItem:
+    """One image and the scorers it still lacks."""
+
+    image_id: str
+    locator: Locator
+    scorers: tuple[str, ...]
+    attempt: int
+
+
+def ingest_item(item: SourceItem, context: IngestContext) -> Seen | Failure:
+    """Read, check, decode once, and let every scaled scorer measure that one decode."""
+    try:
+        data = item.inline if item.inline is not None else read_within(item.locator, context.budgets.max_bytes)
+    except FileNotFoundError:
+        return Failure(Reason.MISSING, "the file is gone")
+    except OSError as error:
+        return Failure(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror or error}")
+    if isinstance(data, Failure):
+        return data
+    view = scaled_view(data, context.budgets)
+    if isinstance(view, Failure):
+        return view
+    keep = data if item.copy or context.copy_all else None
+    scores = measure_scaled(view, context.scorers)
+    return Seen(facts=view.facts, locator=item.locator, scores=scores, data=keep)
+
+
+def ingest_batch(
+    items: Sequence[SourceItem], sandbox: Sandbox, context: IngestContext
+) -> list[Seen | Failure]:
+    """Fetch what is remote, decode in the child, pack what must be copied."""
+    staged = _fetch(items, context.fetch)
+    todo = [item for item in staged if isinstance(item, SourceItem)]
+    decoded = iter(sandbox.run(todo))
+    answers = [entry if isinstance(entry, Failure) else next(decoded) for entry in staged]
+    return _pack(answers, context.workspace_uri)
+
+
+def scaled_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | Failure:
+    return _measure(item, context.budgets, scaled_view, measure_scaled)
+
+
+def native_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | Failure:
+    return _measure(item, context.budgets, native_view, measure_native)
+
+
+def ocr_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | Failure:
+    return _measure(item, context.budgets, native_view, measure_ocr)
+
+
+def read_within(locator: Locator, max_bytes: int) -> bytes | Failure:
+    """Read at most the budget: the length is known before the bytes are."""
+    if locator.length is not None and locator.length > max_bytes:
+        return Failure(Reason.TOO_MANY_BYTES, f"{locator.length} bytes, the budget is {max_bytes}")
+    return read_locator(locator)
+
+
+def _measure(
+    item: MeasureItem,
+    budgets: Budgets,
+    look: Callable[[bytes, Budgets], View | Failure],
+    score: Callable[[View, Sequence[str]], Mapping[str, Row]],
+) -> Mapping[str, Row] | Failure:
+    if not item.scorers:  # a torn micro-batch had written them all: only the completion is missing
+        return {}
+    data = read_again(item, budgets)
+    if isinstance(data, Failure):
+        return data
+    view = look(data, budgets)
+    return view if isinstance(view, Failure) else score(view, item.scorers)
+
+
+def read_again(item: MeasureItem, budgets: Budgets) -> bytes | Failure:
+    """Read an ingested image again; its bytes must still hash to its name."""
+    try:
+        data = read_verified(item.image_id, item.locator)
+    except FileNotFoundError:
+        return Failure(Reason.CONTENT_CHANGED, "the original is gone; see `flywheel verify`")
+    except ContentChanged as error:
+        return Failure(Reason.CONTENT_CHANGED, str(error))
+    except OSError as error:
+        return Failure(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror or error}")
+    return data
+
+
+def read_verified(image_id: str, locator: Locator) -> bytes:
+    """The original bytes of an image.
+
+    Raises ContentChanged when they no longer hash to `image_id`, OSError when they cannot be read.
+    """
+    data = read_locator(locator)
+    if content_id(data) != image_id:
+        raise ContentChanged(f"{locator.uri} no longer holds image {image_id[:12]}; see `flywheel verify`")
+    return data
+
+
+def _fetch(items: Sequence[SourceItem], limits: FetchLimits) -> list[SourceItem | Failure]:
+    urls = [item.locator.uri for item in items if _is_url(item)]
+    fetched = iter(fetch_many(urls, limits))
+    staged: list[SourceItem | Failure] = []
+    for item in items:
+        if not _is_url(item):
+            staged.append(item)
+            continue
+        answer = next(fetched)
+        staged.append(answer if isinstance(answer, Failure) else replace(item, inline=answer.data))
+    return staged
+
+
+def _is_url(item: SourceItem) -> bool:
+    return item.inline is None and item.locator.uri.startswith(("http://", "https://"))
+
+
+def _pack(answers: Sequence[Seen | Failure], workspace_uri: str) -> list[Seen | Failure]:
+    """Replace the bytes of copied images by their place in a pack."""
+    carried = {
+        answer.facts.image_id: (answer.facts.image_id, answer.data, answer.facts.format.lower())
+        for answer in answers
+        if isinstance(answer, Seen) and answer.data is not None
+    }
+    if not carried:
+        return list(answers)
+    places = write_pack(Store(workspace_uri), list(carried.values()))
+    return [
+        replace(answer, locator=places[answer.facts.image_id], data=None)
+        if isinstance(answer, Seen) and answer.data is not None
+        else answer
+        for answer in answers
+    ]
