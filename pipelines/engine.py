@@ -49,12 +49,15 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step over one workspace, planned. `total` is the number of items when known."""
+    """One step over one workspace, planned. `total` is the number of items when known.
+
+    `task` is None for arithmetic on stored numbers, which the settlement does inline.
+    """
 
     name: str
     config_hash: str
     batches: Iterable[Batch]
-    task: Task
+    task: Task | None
     settle: Callable[[Batch, Answers], Settled]
     total: int | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)

@@ -177,7 +177,7 @@ class _Unwrapping:
     def __init__(self, executor: Executor) -> None:
         self._executor, self.workers = executor, executor.workers
 
-    def map(self, task: Task, batches: Iterable[Batch], on_wait: Any) -> Iterator[tuple[Batch, Answers]]:
+    def map(self, task: Task | None, batches: Iterable[Batch], on_wait: Any) -> Iterator[tuple[Batch, Answers]]:
         waiting: list[Batch] = []
 
         def bare() -> Iterator[Batch]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from filters.planted.textures import (
     Canvas,
     Colour,
+    Field,
     Rng,
     around,
     below,
@@ -127,42 +128,35 @@ def _sphere(
 
 def fields(rng: Rng, width: int, height: int) -> Canvas:
     """Farmland from above: patches with furrows, hedges between them, a river across."""
-    count, scale = int(rng.integers(8, 40)), max(1, max(width, height) // 200)
+    owner, hedge = _patches(rng, width, height, count := int(rng.integers(8, 40)))
+    hues, values = rng.choice([0.09, 0.13, 0.2, 0.27, 0.33], count), rng.uniform(0.25, 0.75, count)
+    crops = [hsv(h + rng.normal(0, 0.02), rng.uniform(0.2, 0.7), v) for h, v in zip(hues, values, strict=True)]
+    canvas: Canvas = np.array(crops, np.float32)[owner]
+    angle, pitch = rng.uniform(0, np.pi, count), rng.uniform(4, 14, count)
+    y, x = np.ogrid[:height, :width]
+    across = (2 * np.pi / pitch * np.cos(angle)).astype(np.float32)[owner] * x.astype(np.float32)
+    along = (2 * np.pi / pitch * np.sin(angle)).astype(np.float32)[owner] * y.astype(np.float32)
+    light = 1 + np.float32(0.09) * np.sin(across + along) + np.float32(0.12) * detail(rng, width, height)
+    light += np.float32(0.1) * coarse(rng, width, height)
+    canvas *= np.clip(light, 0.2, 1.8)[..., None]
+    leaves = detail(rng, width, height) * np.float32(0.4)
+    paint(canvas, np.clip((max(3.0, width / 160) - hedge) + 0.5, 0, 1), (28, 48, 26), leaves)
+    bend = coarse(rng, width, height, power=2.5, cells=24)
+    river = np.clip((rng.uniform(0.04, 0.12) - np.abs(bend - rng.uniform(-0.8, 0.8))) * height * 0.12, 0, 1)
+    water = hsv(rng.uniform(0.5, 0.62), 0.35, rng.uniform(0.25, 0.7))
+    paint(canvas, river.astype(np.float32), water, detail(rng, width, height, stretch_x=3) * np.float32(0.08))
+    return canvas
+
+
+def _patches(rng: Rng, width: int, height: int, count: int) -> tuple[npt.NDArray[np.uint8], Field]:
+    """Warped Voronoi cells: which of `count` cells a pixel is in, and its distance from the next one in pixels."""
+    scale = max(1, max(width, height) // 200)
     small_w, small_h = width // scale + 1, height // scale + 1
     seeds = rng.uniform(0, 1, (count, 2)) * (small_w, small_h)
     y, x = np.mgrid[:small_h, :small_w].astype(np.float32)
     warp = coarse(rng, small_w, small_h, power=2.0) * np.float32(0.02 * small_w)
-    distance = np.stack([np.hypot(x + warp - sx, (y - warp - sy) * 1.3) for sx, sy in seeds])
-    nearest = np.partition(distance, 1, axis=0)[:2]
+    distance = np.stack([np.hypot(x + warp - sx, (y - warp - sy) * 1.3) for sx, sy in seeds]).astype(np.float32)
+    nearest = np.partition(distance, 1, axis=0)
+    gap = cv2.resize(nearest[1] - nearest[0], (width, height), interpolation=cv2.INTER_LINEAR) * scale
     owner = cv2.resize(distance.argmin(axis=0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    hedge = cv2.resize(nearest[1] - nearest[0], (width, height), interpolation=cv2.INTER_LINEAR) * scale
-    hues, values = rng.choice([0.09, 0.13, 0.2, 0.27, 0.33], count), rng.uniform(0.25, 0.75, count)
-    palette = np.array(
-        [hsv(h + rng.normal(0, 0.02), rng.uniform(0.2, 0.7), v) for h, v in zip(hues, values, strict=True)], np.float32
-    )
-    canvas = palette[owner]
-    angle, pitch = rng.uniform(0, np.pi, count).astype(np.float32), rng.uniform(4, 14, count).astype(np.float32)
-    full_y, full_x = np.mgrid[:height, :width].astype(np.float32)
-    furrow = np.sin((full_x * np.cos(angle)[owner] + full_y * np.sin(angle)[owner]) * (2 * np.pi / pitch)[owner])
-    light = (
-        1
-        + np.float32(0.09) * furrow
-        + np.float32(0.12) * detail(rng, width, height)
-        + np.float32(0.1) * coarse(rng, width, height)
-    )
-    canvas *= np.clip(light, 0.2, 1.8)[..., None]
-    paint(
-        canvas,
-        np.clip((max(3.0, width / 160) - hedge) + 0.5, 0, 1),
-        (28, 48, 26),
-        detail(rng, width, height) * np.float32(0.4),
-    )
-    bend = coarse(rng, width, height, power=2.5, cells=24)
-    river = np.clip((rng.uniform(0.04, 0.12) - np.abs(bend - rng.uniform(-0.8, 0.8))) * height * 0.12, 0, 1)
-    paint(
-        canvas,
-        river.astype(np.float32),
-        hsv(rng.uniform(0.5, 0.62), 0.35, rng.uniform(0.25, 0.7)),
-        detail(rng, width, height, stretch_x=3) * np.float32(0.08),
-    )
-    return canvas
+    return np.asarray(owner, np.uint8), np.asarray(gap, np.float32)

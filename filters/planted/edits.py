@@ -192,7 +192,7 @@ def flat_image(rng: Rng, width: int, height: int, kind: int) -> Image.Image:
         pixels += rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(rng.uniform(0.4, 1.2))
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     if kind == 3:
+        cx, cy = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
         r = 0.008 * min(width, height)
-        x, y = rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
-        ImageDraw.Draw(image).ellipse((x - r, y - r, x + r, y + r), fill=tuple(int(255 - v) for v in colour))
+        ImageDraw.Draw(image).ellipse((cx - r, cy - r, cx + r, cy + r), fill=tuple(int(255 - v) for v in colour))
     return image

@@ -137,7 +137,7 @@ def poster(template: PosterTemplate, wording: Wording) -> Image.Image:
         draw, list(wording.lines), (left, y + size // 8, left + room, bottom), max(11, int(size * 0.24)), template.ink
     )
     face = words.fit(wording.foot, room, int(height * 0.045))
-    draw.text((left, int(height * 0.925)), wording.foot, font=face, fill=_ink((*map(float, template.accent),)[:3]))
+    draw.text((left, int(height * 0.925)), wording.foot, font=face, fill=_ink(template.accent))
     return image
 
 

@@ -94,8 +94,8 @@ def _clean(
     series: str | None = None,
 ) -> None:
     path = f"{IMAGES_FOLDER}/{family}/{family}_{number:04d}{encoding.suffix}"
-    sides = {"width_px": image.width, "height_px": image.height}
-    into.add(Planted(path=path, family=family, domain=domain, series=series, **sides), encode(image, encoding))
+    item = Planted(path=path, family=family, domain=domain, series=series, width_px=image.width, height_px=image.height)
+    into.add(item, encode(image, encoding))
 
 
 def _photos(into: _Set, count: int) -> None:
@@ -226,9 +226,14 @@ def _rotated(into: _Set, count: int) -> None:
             upright = layouts.document(rng, 700, 990)
         turn = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)[int(rng.integers(3))]
         image, path = upright.transpose(turn), f"{IMAGES_FOLDER}/rotated/rotated_{number:04d}.jpg"
-        sides = {"width_px": image.width, "height_px": image.height}
         item = Planted(
-            path=path, family="rotated", domain=domain, edit=turn.name.lower(), faults=frozenset({"rotated"}), **sides
+            path=path,
+            family="rotated",
+            domain=domain,
+            edit=turn.name.lower(),
+            faults=frozenset({"rotated"}),
+            width_px=image.width,
+            height_px=image.height,
         )
         into.add(item, encode(image, Encoding(quality=90)))
 

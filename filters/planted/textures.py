@@ -32,7 +32,7 @@ def spectrum_field(rng: Rng, width_px: int, height_px: int, power: float) -> Fie
     f[0, 0] = np.inf
     phase = rng.standard_normal(f.shape) + 1j * rng.standard_normal(f.shape)
     field = np.fft.irfft2(phase / f**power, s=(height_px, width_px))
-    return (field / (field.std() + 1e-12)).astype(np.float32)
+    return np.asarray(field / (field.std() + 1e-12), np.float32)
 
 
 @lru_cache(maxsize=_TILES)
@@ -104,7 +104,7 @@ def paint(canvas: Canvas, mask: Mask, colour: Colour, shade: Field | None = None
 def below(line: npt.NDArray[np.float32], height_px: int) -> Mask:
     """1 below the line (a y per column), 0 above, one antialiased pixel between."""
     y = np.arange(height_px, dtype=np.float32)[:, None]
-    return np.clip(y - line[None, :] + 0.5, 0, 1)
+    return np.asarray(np.clip(y - line[None, :] + 0.5, 0, 1), np.float32)
 
 
 def paint_disc(

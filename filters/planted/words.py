@@ -14,31 +14,43 @@ from PIL import ImageFont
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Rng = np.random.Generator
 
-ADJECTIVES = (
-    "Silent Winter Golden Northern Hidden Electric Broken Coastal Midnight Crimson Open Secret Distant Modern Ancient "
-    "Velvet Copper Wandering Little Second Paper Summer Frozen Bright Quiet Royal Urban Wild Lunar Solar"
-).split()
-NOUNS = (
-    "Harbour Orchard Lantern Mountain Festival Garden Machine Theatre River Market Forest Library Window Station Island "
-    "Compass Engine Harvest Museum Bridge Meadow Workshop Horizon Archive Concert Voyage Kitchen Atlas Signal Canyon"
-).split()
-EVENTS = (
-    "Exhibition Lecture Concert Workshop Screening Reading Auction Marathon Conference Opening Debate Recital Premiere Fair"
-).split()
-CITIES = "Lisbon Oslo Kyoto Quito Dakar Turin Perth Havana Tallinn Geneva Bergen Lagos Denver Hanoi Krakow Izmir Cork Lima".split()
-MONTHS = "January February March April May June July August September October November December".split()
-PEOPLE = "Mara Olsen,Ivan Petit,Chidi Okafor,Lena Brandt,Yuki Mori,Paula Reyes,Tom Hadley,Aisha Khan,Nils Berg,Rosa Conti".split(
-    ","
+
+def _listed(text: str, separator: str | None = None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(separator))
+
+
+ADJECTIVES = _listed(
+    """Silent Winter Golden Northern Hidden Electric Broken Coastal Midnight Crimson Open Secret Distant Modern Ancient
+    Velvet Copper Wandering Little Second Paper Summer Frozen Bright Quiet Royal Urban Wild Lunar Solar"""
 )
-_TOPICS = (
-    "data water energy model memory transport market season growth network climate sound theory pressure language river "
-    "signal budget method sample region history volume surface carbon traffic village harvest control pattern"
-).split()
-_VERBS = "shows follows limits replaces improves measures explains delays supports reduces carries predicts".split()
-_TAILS = (
-    "in most cases,over ten years,at low cost,for every region,under load,before winter,since the survey,by a third,"
-    "without delay,across the coast,during the trial,as expected"
-).split(",")
+NOUNS = _listed(
+    """Harbour Orchard Lantern Mountain Festival Garden Machine Theatre River Market Forest Library Window Station
+    Island Compass Engine Harvest Museum Bridge Meadow Workshop Horizon Archive Concert Voyage Kitchen Atlas Signal
+    Canyon"""
+)
+EVENTS = _listed(
+    """Exhibition Lecture Concert Workshop Screening Reading Auction Marathon Conference Opening Debate Recital
+    Premiere Fair"""
+)
+CITIES = _listed(
+    "Lisbon Oslo Kyoto Quito Dakar Turin Perth Havana Tallinn Geneva Bergen Lagos Denver Hanoi Krakow Izmir Cork Lima"
+)
+MONTHS = _listed("January February March April May June July August September October November December")
+PEOPLE = _listed(
+    """Mara Olsen, Ivan Petit, Chidi Okafor, Lena Brandt, Yuki Mori, Paula Reyes, Tom Hadley, Aisha Khan, Nils Berg,
+    Rosa Conti""",
+    ",",
+)
+_TOPICS = _listed(
+    """data water energy model memory transport market season growth network climate sound theory pressure language
+    river signal budget method sample region history volume surface carbon traffic village harvest control pattern"""
+)
+_VERBS = _listed("shows follows limits replaces improves measures explains delays supports reduces carries predicts")
+_TAILS = _listed(
+    """in most cases, over ten years, at low cost, for every region, under load, before winter, since the survey,
+    by a third, without delay, across the coast, during the trial, as expected""",
+    ",",
+)
 
 
 @lru_cache(maxsize=256)
@@ -47,7 +59,7 @@ def font(size_px: int) -> Font:
     return ImageFont.load_default(max(6, size_px))
 
 
-def pick(rng: Rng, words: list[str] | tuple[str, ...]) -> str:
+def pick(rng: Rng, words: tuple[str, ...]) -> str:
     return words[int(rng.integers(len(words)))]
 
 
@@ -60,7 +72,8 @@ def date(rng: Rng) -> str:
 
 
 def sentence(rng: Rng) -> str:
-    head = f"{pick(rng, ADJECTIVES)} {pick(rng, _TOPICS)} {pick(rng, _VERBS)} the {pick(rng, _TOPICS)} {pick(rng, _TOPICS)}"
+    objects = f"{pick(rng, _TOPICS)} {pick(rng, _TOPICS)}"
+    head = f"{pick(rng, ADJECTIVES)} {pick(rng, _TOPICS)} {pick(rng, _VERBS)} the {objects}"
     return f"{head} {pick(rng, _TAILS)}."
 
 

@@ -21,6 +21,8 @@ STEP_CAP = 20
 FLOOR = 0.35
 # Coefficients below this are rounding, colour conversion and a second, mild compression. Our choice.
 ROUNDING = 3.0
+# A quantiser step of this much above rounding weighs as much as a grid that doubles the steps. Our choice.
+STEP_UNIT = 25.0
 SAMPLED_BLOCKS = 2_000
 MIN_COEFFICIENTS = 24
 LOWEST_PERCENT = 5.0
@@ -70,13 +72,18 @@ def quantiser_step(luma: Plane, top: int, left: int) -> float | None:
 
 
 def measure(planes: NativePlanes) -> Row:
-    """The weaker excess of the two axes: a real grid shows on both. None below 32 px a side."""
+    """`grid_excess` is the weaker of the two axes: a real grid shows on both. All None below 32 px a side.
+
+    `blockiness` adds both signs: the worst qualities show a grid, milder ones leave empty gaps between coefficients.
+    """
     luma = planes.luma
     if min(luma.shape) < MIN_SIDE_PX:
-        return {"blockiness": None, "quantiser_step": None}
+        return {"blockiness": None, "grid_excess": None, "quantiser_step": None}
     across, left = grid_excess(cv2.absdiff(luma[:, 1:], luma[:, :-1]), 0)
     down, top = grid_excess(cv2.absdiff(luma[1:], luma[:-1]), 1)
-    return {"blockiness": min(across, down), "quantiser_step": quantiser_step(luma, top, left)}
+    excess, step = min(across, down), quantiser_step(luma, top, left)
+    blockiness = excess + (max(0.0, step - ROUNDING) / STEP_UNIT if step is not None else 0.0)
+    return {"blockiness": blockiness, "grid_excess": excess, "quantiser_step": step}
 
 
 SCORER = Scorer(
@@ -86,8 +93,8 @@ SCORER = Scorer(
     table=score_spec(
         "blockiness",
         "the 8 x 8 grid of over-compression and the step it was rounded to",
-        {"blockiness": pa.float64(), "quantiser_step": pa.float64()},
+        {"blockiness": pa.float64(), "grid_excess": pa.float64(), "quantiser_step": pa.float64()},
     ),
     measure=measure,
-    says="relative excess of steps across the 8 px grid over steps beside it; quantiser step of that grid",
+    says="signs of over-compression: steps across the 8 px grid beyond those beside it, and the grid's quantiser step",
 )

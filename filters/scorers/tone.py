@@ -17,11 +17,11 @@ LEVELS = np.arange(256, dtype=np.float64)
 
 def measure(planes: ScaledPlanes) -> Row:
     """Entropies are in bits (0..8); means, deviations and shares are 0..1."""
-    counts = histogram(planes.luma)
+    counts = histogram(planes.luma[::2])
     total = counts.sum()
     mean = float(counts @ LEVELS / total)
     variance = float(counts @ (LEVELS - mean) ** 2 / total)
-    rgb = np.ascontiguousarray(planes.view.rgb[::2, ::2])
+    rgb = planes.quarter_rgb
     colours = np.asarray(cv2.calcHist([rgb], [0, 1, 2], None, [16, 16, 16], [0, 256] * 3)).ravel()
     seen = rgb.shape[0] * rgb.shape[1]
     return {

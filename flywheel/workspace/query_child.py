@@ -17,6 +17,7 @@ import pyarrow as pa
 
 # DuckDB's limit counts its buffers only; the address space also holds libraries and results.
 _ADDRESS_SPACE_SPARE = 6 << 30
+_SAID_CHARS = 300
 
 
 def main() -> int:
@@ -77,7 +78,7 @@ def _send(reader: pa.RecordBatchReader, limit: int) -> None:
 
 def _say(message: object, code: int) -> int:
     text = " ".join(str(message).split())
-    print(text, file=sys.stderr)
+    print(text[:_SAID_CHARS], file=sys.stderr)
     return code
 
 

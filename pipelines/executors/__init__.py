@@ -47,7 +47,7 @@ class Executor(Protocol):
     workers: int
 
     def map(
-        self, task: Task, batches: Iterable[Batch], on_wait: Callable[[], None]
+        self, task: Task | None, batches: Iterable[Batch], on_wait: Callable[[], None]
     ) -> Iterator[tuple[Batch, Answers]]: ...
 
 

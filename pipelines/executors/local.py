@@ -21,8 +21,9 @@ class LocalExecutor:
         self.workers = workers
 
     def map(
-        self, task: Task, batches: Iterable[Batch], on_wait: Callable[[], None]
+        self, task: Task | None, batches: Iterable[Batch], on_wait: Callable[[], None]
     ) -> Iterator[tuple[Batch, Answers]]:
+        assert task is not None, "a step without a task runs inline"
         idle: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
         sandboxes = [task.sandbox() for _ in range(self.workers)]
         for sandbox in sandboxes:

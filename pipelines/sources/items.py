@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlsplit
 
@@ -44,13 +44,12 @@ class SourceLimits:
 class Place:
     """A source as the person named it, resolved: what a reader is given.
 
-    `names` holds the file names directly inside a folder; `head` the first bytes of a file.
+    `head` holds the first bytes of a file.
     """
 
     stored: StoredObject
     dataset: str
     limits: SourceLimits
-    names: frozenset[str] = field(default_factory=frozenset)
     head: bytes = b""
 
     @property

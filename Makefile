@@ -1,0 +1,40 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up what they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test test-slow check bench docs clean
+.DEFAULT_GOAL := demo
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	@PYTHON="$(PYTHON)" sh benchmarks/install.sh "$(VENV)" ""
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@PYTHON="$(PYTHON)" sh benchmarks/install.sh "$(VENV)" "[dev]"
+	@touch $(VENV)/.base $@
+
+demo: $(VENV)/.base          ## render a sample set, curate it, score every filter against the planted truth
+	@$(BIN)/flywheel demo
+
+test: $(VENV)/.dev           ## the ordinary tests: under 15 minutes on 2 cores
+	@$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.dev      ## kill tests, Ray, Prefect: under 45 minutes
+	@$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev          ## format, lint, types, layers, generated docs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m docs.generate --check
+
+bench: $(VENV)/.dev          ## speed, memory and kill counts; results go to benchmarks/results
+	@$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev           ## write the generated pages again
+	@$(BIN)/python -m docs.generate
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo workspace

@@ -1,0 +1,116 @@
+"""From bytes to upright 8-bit RGB: small for the scaled scorers, whole for the native ones.
+
+Both run inside a sandbox child; both return a Failure for what bytes can do wrong, and let MemoryError out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageFile, JpegImagePlugin
+
+from flywheel.images.header import DECODER_ERRORS, Header, decode_failure, open_checked
+from flywheel.images.pixels import over_white, to_eight_bit
+from flywheel.images.sniff import JPEG, TIFF
+from flywheel.images.views import RGB, SCALED_SHORT_SIDE_PX, NativeView, ScaledView
+from flywheel.records import Budgets, Failure, ImageFacts, Reason
+from flywheel.seeds import content_id
+
+# EXIF 2.3, tag 0x0112: what undoes each orientation.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def scaled_view(data: bytes, budgets: Budgets) -> ScaledView | Failure:
+    """The whole picture, small. A JPEG is scaled while it decodes (1/2, 1/4, 1/8), others afterwards.
+
+    The entropy-coded data is read to its end either way, so a cut file is found out. Reasons as in
+    `read_header`. Raises MemoryError.
+    """
+    opened = open_checked(data, budgets)
+    if isinstance(opened, Failure):
+        return opened
+    header, image = opened
+    try:
+        if header.format == JPEG:
+            image.draft(None, (SCALED_SHORT_SIDE_PX, SCALED_SHORT_SIDE_PX))
+        image.load()
+        plain = to_eight_bit(image)
+        had_alpha = plain.mode == "RGBA" and _lowest_alpha(plain) < 255
+        factor = max(1, min(plain.size) // SCALED_SHORT_SIDE_PX)
+        small = over_white(plain.reduce(factor) if factor > 1 else plain)
+        rgb = _upright_rgb(small, header)
+    except DECODER_ERRORS as error:
+        return decode_failure(header.format, data, error)
+    return ScaledView(
+        rgb=rgb,
+        scale=max(header.width_px, header.height_px) / max(rgb.shape[:2]),
+        facts=_facts(data, header),
+        jpeg_tables=_jpeg_tables(image),
+        had_alpha=had_alpha,
+    )
+
+
+def native_view(data: bytes, budgets: Budgets) -> NativeView | Failure:
+    """The picture at its own resolution. Reasons as in `read_header`. Raises MemoryError."""
+    opened = open_checked(data, budgets)
+    if isinstance(opened, Failure):
+        return opened
+    header, image = opened
+    try:
+        image.load()
+        rgb = _upright_rgb(over_white(to_eight_bit(image)), header)
+    except DECODER_ERRORS as error:
+        return decode_failure(header.format, data, error)
+    if rgb.shape[:2] != (header.height_px, header.width_px):
+        said = f"{header.format}: {rgb.shape[1]} x {rgb.shape[0]} px where the header has another size"
+        return Failure(reason=Reason.BROKEN, detail=said)
+    return NativeView(rgb=rgb, facts=_facts(data, header))
+
+
+def _facts(data: bytes, header: Header) -> ImageFacts:
+    return ImageFacts(
+        image_id=content_id(data),
+        format=header.format,
+        mode=header.mode,
+        width_px=header.width_px,
+        height_px=header.height_px,
+        exif_orientation=header.exif_orientation,
+        bytes=len(data),
+    )
+
+
+def _upright_rgb(image: Image.Image, header: Header) -> RGB:
+    """Oriented pixels as an array (read-only, C-contiguous). Pillow's TIFF plugin has turned its own already."""
+    method = _UPRIGHT.get(header.exif_orientation)
+    if method is not None and header.format != TIFF:
+        image = image.transpose(method)
+    return np.asarray(image)
+
+
+def _lowest_alpha(image: Image.Image) -> float:
+    lowest = image.getchannel("A").getextrema()[0]
+    assert isinstance(lowest, (int, float))
+    return lowest
+
+
+def _jpeg_tables(image: ImageFile.ImageFile) -> tuple[tuple[int, ...], ...] | None:
+    """Quantisation tables in the order of the components that use them, each in the file's zigzag order."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    used = dict.fromkeys(component[3] for component in image.layer)
+    return tuple(_zigzag(image.quantization[table]) for table in used if table in image.quantization)
+
+
+def _zigzag(natural: list[int]) -> tuple[int, ...]:
+    """Pillow stores natural[j] = stored[zigzag_index[j]]; this undoes it."""
+    stored = [0] * 64
+    for value, at in zip(natural, JpegImagePlugin.zigzag_index, strict=True):
+        stored[at] = value
+    return tuple(stored)
