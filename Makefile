@@ -7,11 +7,11 @@ BIN    := $(VENV)/bin
 .DEFAULT_GOAL := demo
 
 $(VENV)/.base: pyproject.toml constraints.txt
-	@PYTHON="$(PYTHON)" sh benchmarks/install.sh "$(VENV)" ""
+	@PYTHON="$(PYTHON)" sh .ci/install.sh "$(VENV)" ""
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt
-	@PYTHON="$(PYTHON)" sh benchmarks/install.sh "$(VENV)" "[dev]"
+	@PYTHON="$(PYTHON)" sh .ci/install.sh "$(VENV)" "[dev]"
 	@touch $(VENV)/.base $@
 
 demo: $(VENV)/.base          ## render a sample set, curate it, score every filter against the planted truth

@@ -18,6 +18,7 @@ from filters.planted.textures import (
     hsv,
     mix,
     paint,
+    relight,
     vertical_gradient,
 )
 
@@ -28,7 +29,7 @@ def flower(rng: Rng, width: int, height: int) -> Canvas:
     canvas = vertical_gradient(
         width, height, hsv(hue + 0.3, 0.4, rng.uniform(0.1, 0.6)), hsv(hue + 0.45, 0.5, rng.uniform(0.1, 0.5))
     )
-    canvas *= (1 + np.float32(0.25) * coarse(rng, width, height, power=2.0))[..., None]
+    relight(canvas, 1 + np.float32(0.25) * coarse(rng, width, height, power=2.0))
     discs = np.clip(canvas, 0, 255).astype(np.uint8)
     short = min(width, height)
     for _ in range(int(rng.integers(6, 30))):
@@ -47,9 +48,8 @@ def flower(rng: Rng, width: int, height: int) -> Canvas:
     for _ in range(int(rng.integers(2, 6))):
         _bloom(rng, drawing, subject, short)
     canvas = np.asarray(drawing, np.float32)
-    texture = 1 + np.float32(0.12) * detail(rng, width, height)
-    on_subject = (subject.astype(np.float32) / 255)[..., None]
-    return np.asarray(canvas * (1 + on_subject * (texture[..., None] - 1)), np.float32)
+    relight(canvas, 1 + subject.astype(np.float32) * np.float32(0.12 / 255) * detail(rng, width, height))
+    return canvas
 
 
 def _bloom(rng: Rng, drawing: np.ndarray, subject: np.ndarray, short: int) -> None:
@@ -85,13 +85,12 @@ def _bloom(rng: Rng, drawing: np.ndarray, subject: np.ndarray, short: int) -> No
 
 
 def still_life(rng: Rng, width: int, height: int) -> Canvas:
-    """Lit spheres and boxes on a wooden table before a wall, with cast shadows."""
+    """Lit balls on a wooden table before a wall, with cast shadows."""
     short, edge = min(width, height), rng.uniform(0.45, 0.7)
     wall = hsv(rng.uniform(0, 1), rng.uniform(0.05, 0.4), rng.uniform(0.3, 0.85))
     canvas = vertical_gradient(width, height, wall, mix(wall, (0, 0, 0), 0.25))
-    canvas *= (1 + np.float32(0.06) * detail(rng, width, height) + np.float32(0.08) * coarse(rng, width, height))[
-        ..., None
-    ]
+    surface = 1 + np.float32(0.06) * detail(rng, width, height) + np.float32(0.08) * coarse(rng, width, height)
+    relight(canvas, surface)
     wood = detail(rng, width, height, stretch_x=12.0, stretch_y=1.0) * np.float32(0.2)
     table = hsv(rng.uniform(0.04, 0.1), rng.uniform(0.3, 0.6), rng.uniform(0.25, 0.6))
     paint(canvas, below(np.full(width, edge * height, np.float32), height), table, wood)
@@ -138,7 +137,7 @@ def fields(rng: Rng, width: int, height: int) -> Canvas:
     along = (2 * np.pi / pitch * np.sin(angle)).astype(np.float32)[owner] * y.astype(np.float32)
     light = 1 + np.float32(0.09) * np.sin(across + along) + np.float32(0.12) * detail(rng, width, height)
     light += np.float32(0.1) * coarse(rng, width, height)
-    canvas *= np.clip(light, 0.2, 1.8)[..., None]
+    relight(canvas, np.clip(light, 0.2, 1.8))
     leaves = detail(rng, width, height) * np.float32(0.4)
     paint(canvas, np.clip((max(3.0, width / 160) - hedge) + 0.5, 0, 1), (28, 48, 26), leaves)
     bend = coarse(rng, width, height, power=2.5, cells=24)

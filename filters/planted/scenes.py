@@ -27,6 +27,7 @@ from filters.planted.textures import (
     paint,
     paint_disc,
     profile,
+    relight,
     vertical_gradient,
 )
 
@@ -112,7 +113,7 @@ def landscape(rng: Rng, width: int, height: int) -> Canvas:
 
 
 def seascape(rng: Rng, width: int, height: int) -> Canvas:
-    """Sky over water; waves flatten towards the horizon; rocks or a sail."""
+    """Sky over water; waves flatten towards the horizon; rocks in it."""
     horizon = rng.uniform(0.3, 0.6)
     canvas, haze = _sky(rng, width, height, horizon)
     top = int(horizon * height)
@@ -123,7 +124,7 @@ def seascape(rng: Rng, width: int, height: int) -> Canvas:
     t = np.linspace(0, 1, rows, dtype=np.float32)[:, None]
     waves = far * (1 - t) + near * t
     water = vertical_gradient(width, rows, mix(sea, haze, 0.55), sea, 0.7)
-    water *= (1 + np.float32(0.22) * waves)[..., None]
+    relight(water, 1 + np.float32(0.22) * waves)
     glint = np.exp(-(((np.arange(width) - rng.uniform(0.2, 0.8) * width) / (0.12 * width)) ** 2)).astype(np.float32)
     water += (np.clip(waves - 0.6, 0, 1) * glint * np.float32(rng.uniform(40, 220)))[..., None]
     canvas[top:] = water
@@ -163,9 +164,8 @@ def city(rng: Rng, width: int, height: int) -> Canvas:
                     cv2.rectangle(drawing, (int(wx), int(wy)), corner, pane, -1)
             x += wide * rng.uniform(0.9, 1.3)
     canvas = drawing.astype(np.float32)
-    canvas *= (1 + np.float32(0.06) * detail(rng, width, height) + np.float32(0.06) * coarse(rng, width, height))[
-        ..., None
-    ]
+    surface = 1 + np.float32(0.06) * detail(rng, width, height) + np.float32(0.06) * coarse(rng, width, height)
+    relight(canvas, surface)
     kerb = np.full(width, rng.uniform(0.85, 0.93) * height, np.float32)
     paint(
         canvas,
@@ -203,19 +203,19 @@ def leaves(rng: Rng, width: int, height: int) -> Canvas:
             cv2.line(drawing, ends[0], ends[1], mix(colour, (0, 0, 0), 0.35), max(1, int(radius / 25)), cv2.LINE_AA)
     canvas = drawing.astype(np.float32)
     light = 1 + np.float32(0.13) * detail(rng, width, height) + np.float32(0.22) * coarse(rng, width, height, power=2.0)
-    canvas *= np.clip(light, 0.25, 1.6)[..., None]
+    relight(canvas, np.clip(light, 0.25, 1.6))
     return canvas
 
 
 def finish(rng: Rng, canvas: Canvas, grain_sigma: float) -> Image.Image:
     """The camera: exposure, white balance, vignette, then grain (8-bit levels)."""
     height, width = canvas.shape[:2]
-    balance = np.asarray(rng.uniform(0.94, 1.06, 3) * rng.uniform(0.9, 1.1), np.float32)
+    exposure = rng.uniform(0.9, 1.1)
+    red, green, blue = (float(gain) for gain in rng.uniform(0.94, 1.06, 3) * exposure)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     vignette = 1 - np.float32(rng.uniform(0.0, 0.14)) * (x * x + y * y)
-    canvas *= vignette[..., None]
-    canvas *= balance
+    relight(canvas, vignette, (red, green, blue))
     grain(canvas, rng, grain_sigma)
     return Image.fromarray(cv2.convertScaleAbs(np.maximum(canvas, 0)))
 

@@ -97,8 +97,16 @@ def paint(canvas: Canvas, mask: Mask, colour: Colour, shade: Field | None = None
     span = slice(int(rows[0]), int(rows[-1]) + 1)
     part, alpha = canvas[span], mask[span]
     gain = alpha if shade is None else alpha * (1 + shade[span])
-    part *= (1 - alpha)[..., None]
-    part += gain[..., None] * np.asarray(colour, np.float32)
+    relight(part, 1 - alpha)
+    part += cv2.merge([gain * np.float32(level) for level in colour])
+
+
+def relight(canvas: Canvas, light: Field, balance: Colour = (1.0, 1.0, 1.0)) -> None:
+    """Multiply by `light` a pixel and `balance` a channel, in place.
+
+    Channels are merged first: broadcasting over a last axis of length 3 costs four times as much.
+    """
+    np.multiply(canvas, cv2.merge([light if gain == 1.0 else light * np.float32(gain) for gain in balance]), out=canvas)
 
 
 def below(line: npt.NDArray[np.float32], height_px: int) -> Mask:
