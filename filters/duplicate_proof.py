@@ -24,7 +24,7 @@ MAX_SCALE, MAX_SHIFT = 1.13, 0.13
 # The same places, JPEG apart, differ by less than this (levels) plus a share of the local contrast, which
 # covers what a fraction of a pixel does to an edge. Our choice.
 TOLERANCE, CONTRAST_SHARE = 10.0, 0.35
-WINDOW_AREA = 0.06
+WINDOW_AREA = 0.045
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Fit:
     """How two pictures agree where they overlap. Shares are of the overlap, 0..1.
 
     `differing`: share of pixels that do not agree. `beyond_overlay`: the same without the one compact window
-    (at most 6 % of the picture) that explains most. `correlation`: of the pixels that agree loosely.
+    (at most 4.5 % of the picture) that explains most. `correlation`: of the pixels that agree loosely.
     """
 
     warp: Warp
@@ -48,16 +48,17 @@ def align(still: Picture, moving: Picture, start: Warp | None = None) -> Warp | 
     source = _standard(moving)
     for step in range(STEPS):
         blur = 2.0 if start is None and step < STEPS // 2 else 0.8
-        moved = _warped(cv2.GaussianBlur(source, (0, 0), blur), warp)
+        moved = warped(cv2.GaussianBlur(source, (0, 0), blur), warp)
         warp += _update(cv2.GaussianBlur(target, (0, 0), blur), cast(Picture, moved))
-        if max(warp[0], warp[2], 1 / max(warp[0], 1e-3), 1 / max(warp[2], 1e-3)) > MAX_SCALE or np.abs(warp[1::2]).max() > MAX_SHIFT:
+        if not 0.7 < min(warp[0], warp[2]) <= max(warp[0], warp[2]) < 1.4:
             return None
-    return warp
+    scale = max(warp[0], warp[2], 1 / warp[0], 1 / warp[2])
+    return warp if scale <= MAX_SCALE and np.abs(warp[1::2]).max() <= MAX_SHIFT else None
 
 
 def fit(still: Picture, moving: Picture, warp: Warp) -> Fit:
     """Compare after the warp, brightness and contrast set equal over the agreeing pixels."""
-    moved, inside = _warped(moving, warp), _inside(warp, still.shape[0])
+    moved, inside = warped(moving, warp), _inside(warp, still.shape[0])
     a, b = still[inside], moved[inside]
     gain, bias = 1.0, float(np.median(a - b))
     near = np.abs(a - b - bias) < SOFT * max(float(a.std()), 8.0)
@@ -65,7 +66,7 @@ def fit(still: Picture, moving: Picture, warp: Warp) -> Fit:
         gain = float(np.clip(np.cov(a[near], b[near])[0, 1] / b[near].var(), 0.7, 1.4))
         bias = float((a[near] - gain * b[near]).mean())
     moved = gain * moved + np.float32(bias)
-    limit = TOLERANCE + CONTRAST_SHARE * np.maximum(_contrast(still), _contrast(moved))
+    limit = TOLERANCE + CONTRAST_SHARE * np.maximum(contrast(still), contrast(moved))
     off = (np.abs(still - moved) > limit) & inside
     x, y = still[inside & ~off], moved[inside & ~off]
     lively = x.size > 16 and float(x.std()) > 0.5 and float(y.std()) > 0.5
@@ -82,7 +83,8 @@ def _standard(picture: Picture) -> Picture:
     return (picture - picture.mean()) / np.float32(max(float(picture.std()), 1.0))
 
 
-def _warped(picture: Picture, warp: Warp) -> Picture:
+def warped(picture: Picture, warp: Warp) -> Picture:
+    """The picture as it looks through the warp, borders repeated."""
     n = picture.shape[0]
     half = (n - 1) / 2
     matrix = np.array(
@@ -111,7 +113,8 @@ def _update(target: Picture, moved: Picture) -> Warp:
     return cast(Warp, np.linalg.solve(normal.astype(np.float64), (columns.T @ (weight * residual)).astype(np.float64)))
 
 
-def _contrast(picture: Picture) -> Picture:
+def contrast(picture: Picture) -> Picture:
+    """Range of the values in each 3 x 3 neighbourhood."""
     return cast(Picture, cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
 
 

@@ -84,6 +84,17 @@ def mistakes(planted: Sequence[Planted], observed: Observed, fault: str) -> tupl
     return wrong, missed
 
 
+def merge_mistakes(planted: Sequence[Planted], observed: Observed) -> tuple[list[Pair], list[Pair]]:
+    """(pairs of paths merged wrongly, pairs missed), each image by the first of its paths."""
+    true, found = _grouped_pairs(planted, observed)
+    path_of: dict[str, str] = {}
+    for item in planted:
+        if item.path in observed.image_id:
+            path_of.setdefault(observed.image_id[item.path], item.path)
+    wrong, missed = (sorted((path_of[a], path_of[b]) for a, b in pairs) for pairs in (found - true, true - found))
+    return wrong, missed
+
+
 def _score(
     name: str, planted: AbstractSet[object], found: AbstractSet[object], target: float, note: str
 ) -> FilterScore:
@@ -170,7 +181,12 @@ def _exact(planted: Sequence[Planted], observed: Observed) -> FilterScore:
 
 
 def _near_pairs(planted: Sequence[Planted], observed: Observed) -> FilterScore:
-    """Pairs of different bytes in one group. Members match their representative, so groups are compared whole."""
+    true, found = _grouped_pairs(planted, observed)
+    return _score("near duplicates, pairs", true, found, DUPLICATE_TARGET, "pairs of images in one group")
+
+
+def _grouped_pairs(planted: Sequence[Planted], observed: Observed) -> tuple[set[Pair], set[Pair]]:
+    """(true, found) pairs of image_ids. Members match their representative, so groups are compared whole."""
     family, flat = _family_of_id(planted, observed), _flat_ids(planted, observed)
     true_groups: defaultdict[str, list[str]] = defaultdict(list)
     found_groups: defaultdict[str, list[str]] = defaultdict(list)
@@ -178,9 +194,7 @@ def _near_pairs(planted: Sequence[Planted], observed: Observed) -> FilterScore:
         true_groups[top].append(image_id)
         found_groups[observed.representative.get(image_id, image_id)].append(image_id)
     found = {pair for pair in _pairs(found_groups.values()) if not set(pair) <= flat}
-    return _score(
-        "near duplicates, pairs", _pairs(true_groups.values()), found, DUPLICATE_TARGET, "pairs of images in one group"
-    )
+    return _pairs(true_groups.values()), found
 
 
 def _near_dropped(planted: Sequence[Planted], observed: Observed) -> FilterScore:

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from flywheel.images.frames import pack, receive
 from flywheel.records import Failure, Reason
@@ -101,11 +101,7 @@ def _die_with(parent_pid: int) -> None:
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
-        _gone()
-
-
-def _gone() -> NoReturn:
-    os._exit(0)
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return _from_sixteen_bit(image)
     if image.mode in ("I", "F"):
-        return Image.fromarray(_stretched(np.asarray(image), _WHITES_OF_INTEGERS if image.mode == "I" else _WHITES_OF_FLOATS))
+        return Image.fromarray(
+            _stretched(np.asarray(image), _WHITES_OF_INTEGERS if image.mode == "I" else _WHITES_OF_FLOATS)
+        )
     if image.mode == "LAB":
         return _from_lab(image)
     if image.has_transparency_data:
@@ -60,7 +62,7 @@ def _stretched(wide: npt.NDArray[Any], whites: tuple[float, ...]) -> npt.NDArray
     if white is None:
         black, white = low, high
     values -= black
-    values *= 255.0 / max(white - black, np.finfo(np.float32).tiny)
+    values *= 255.0 / ((white - black) or 1.0)  # one flat value has no range to stretch
     return np.rint(values, out=values).astype(np.uint8)
 
 

@@ -231,7 +231,8 @@ class Store:
     def write_new(self, relpath: str, data: bytes | Iterable[bytes]) -> None:
         """Make an object appear whole or not at all; one of the same name is replaced.
 
-        Locally written aside, fsynced and renamed; an object store publishes an upload only when it is complete.
+        Locally written aside, fsynced and renamed. An object store publishes an upload when it is closed, so
+        that a killed writer leaves nothing; one that fails in the middle is deleted again.
         """
         chunks = [data] if isinstance(data, bytes) else data
         if self.is_local:
@@ -239,9 +240,14 @@ class Store:
             return
         filesystem, path = _object_place(self.uri_of(relpath))
         stream = filesystem.open_output_stream(path)
-        # Not a `with`: closing after a failure would publish the part that was written.
-        for chunk in chunks:
-            stream.write(chunk)
+        try:
+            for chunk in chunks:
+                stream.write(chunk)
+        except BaseException:
+            # pyarrow can only close an upload, which publishes the part that was written.
+            stream.close()
+            filesystem.delete_file(path)
+            raise
         stream.close()
 
     def _write_aside(self, path: str, chunks: Iterable[bytes]) -> None:

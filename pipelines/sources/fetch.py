@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import ssl
 import time
 import typing
@@ -32,6 +33,7 @@ from pipelines.sources import addresses
 _AGENT = "flywheel"
 _OPT_OUTS = frozenset({"noai", "noimageai"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NUMERIC_HOST = re.compile(r"https?://[0-9a-fx]*\.[0-9a-fx.]+(?=[:/?#]|$)", re.IGNORECASE)
 _TRY_LATER = frozenset({408, 425, 429})
 
 
@@ -169,7 +171,9 @@ def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         parsed = base.join(url) if base is not None else httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise _Refused(Reason.BAD_LISTING, f"not a URL: {error}") from error
+        # `httpx` refuses octal spellings such as 0177.0.0.1, which other programs take for 127.0.0.1.
+        reason = Reason.ADDRESS_REFUSED if _NUMERIC_HOST.match(url) else Reason.BAD_LISTING
+        raise _Refused(reason, f"not a URL: {error}") from error
     if parsed.scheme not in ("http", "https"):
         raise _Refused(Reason.ADDRESS_REFUSED, f"only http and https are fetched, not {parsed.scheme or 'a bare name'}")
     if parsed.userinfo:

@@ -59,7 +59,8 @@ def read(place: Place) -> Iterator[SourceItem]:
         tar = GzTar(stream, limits.max_gz_ratio, limits.gz_grace_bytes) if gz else PlainTar(stream, place.stored.size)
         try:
             for member in walk(tar):
-                if member.kind is Kind.FOLDER or _base(member.name).startswith(b"."):
+                hidden = _base(member.name).startswith(b".") and _unsafe(member) is None
+                if member.kind is Kind.FOLDER or hidden:
                     continue
                 key = _key(member.name)
                 if key != sample.key or sample.members >= _MAX_SAMPLE_MEMBERS:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.planted.judge import FilterScore, Observed, judge, mistakes
+from filters.planted.judge import FilterScore, Observed, judge, merge_mistakes, mistakes
 from filters.planted.truth import FAULTS, Planted, load_truth, roots_of, write_truth
 from flywheel.records import Reason
 
@@ -73,6 +73,12 @@ def test_one_wrong_merge_lowers_precision_and_is_counted_among_posters() -> None
     assert merged["near duplicates, pairs"].precision == pytest.approx(4 / 6)
     assert merged["near duplicates, pairs"].recall == 1.0
     assert merged["near duplicates, dropped"].precision == pytest.approx(3 / 4)
+    wrong, missed = merge_mistakes(TRUTH, replace(seen, representative={**seen.representative, "poster_2": "poster_1"}))
+    assert {frozenset(pair) for pair in wrong} == {
+        frozenset({"poster_1", "poster_2"}),
+        frozenset({"poster_1_crop", "poster_2"}),
+    }
+    assert missed == []
 
 
 def test_one_missed_duplicate_lowers_recall_alone() -> None:

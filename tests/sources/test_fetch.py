@@ -122,9 +122,7 @@ def reason_of(path: str, port: int, **changes: object) -> Reason:
 
 def test_a_body_comes_with_where_it_came_from(port: int) -> None:
     got = fetch(f"http://127.0.0.1:{port}/hop", limits(port))
-    assert got == Fetched(
-        data=BODY, final_url=f"http://127.0.0.1:{port}/ok", etag='"v1"', content_type="image/jpeg"
-    )
+    assert got == Fetched(data=BODY, final_url=f"http://127.0.0.1:{port}/ok", etag='"v1"', content_type="image/jpeg")
 
 
 def test_a_gzip_body_that_was_not_asked_for_is_unpacked(port: int) -> None:
@@ -283,7 +281,12 @@ def test_a_name_that_does_not_resolve_may_be_tried_again(monkeypatch: pytest.Mon
 
 def test_a_silent_resolver_is_under_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(20))
+
+    def silent(*_: object, **__: object) -> list[object]:
+        release.wait(20)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
     got = fetch("http://silent.example/", FetchLimits(total_s=0.2))
     release.set()
     assert isinstance(got, Failure)

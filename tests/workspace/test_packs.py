@@ -70,7 +70,9 @@ def test_forgetting_nothing_or_everything(tmp_path: Path) -> None:
     assert rewrite_without(store, pack, set(placed)) == {}
 
 
-@pytest.mark.parametrize(("image_id", "suffix"), [("../x", "png"), ("a" * 64, "../x"), ("A" * 64, "png"), ("a" * 64, "")])
+@pytest.mark.parametrize(
+    ("image_id", "suffix"), [("../x", "png"), ("a" * 64, "../x"), ("A" * 64, "png"), ("a" * 64, "")]
+)
 def test_names_that_are_not_plain_are_refused(tmp_path: Path, image_id: str, suffix: str) -> None:
     with pytest.raises(ValueError, match="not a pack member"):
         write_pack(Store(str(tmp_path)), [(image_id, b"x", suffix)])

@@ -97,14 +97,14 @@ def test_many_objects_are_described_at_once(bucket: str) -> None:
     assert [(stored.size, stored.is_folder) if stored else None for stored in found] == [None, (2, False), (0, True)]
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_writer_that_fails_leaves_nothing(store: Store, tmp_path: Path) -> None:
     def failing() -> Iterator[bytes]:
         yield b"half"
         raise RuntimeError("killed")
 
-    store = Store(str(tmp_path))
     with pytest.raises(RuntimeError):
         store.write_new("a.bin", failing())
+    assert list(store.list()) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,7 +126,9 @@ def test_a_named_pipe_is_refused_not_waited_for(tmp_path: Path) -> None:
         read_locator(Locator(uri=file_uri(str(tmp_path / "pipe.jpg"))))
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1/a", "ftp://a/b", "/etc/passwd", "file://elsewhere/etc/passwd", "gs://b/k"])
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1/a", "ftp://a/b", "/etc/passwd", "file://elsewhere/etc/passwd", "gs://b/k"]
+)
 def test_a_locator_of_another_kind_is_not_followed(uri: str) -> None:
     with pytest.raises(SourceError):
         read_locator(Locator(uri=uri))
@@ -148,7 +150,9 @@ def test_canonical_object_uris_are_stable(key: str) -> None:
     assert canonical_uri(once) == once
 
 
-@pytest.mark.parametrize("text", ["s3://key:secret@bucket/x", "s3://bucket/x?endpoint_override=y", "s3://", "ftp://x/y"])
+@pytest.mark.parametrize(
+    "text", ["s3://key:secret@bucket/x", "s3://bucket/x?endpoint_override=y", "s3://", "ftp://x/y"]
+)
 def test_places_that_cannot_be_stored_to_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         canonical_uri(text)
