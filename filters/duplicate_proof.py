@@ -49,7 +49,7 @@ def align(still: Picture, moving: Picture, start: Warp | None = None) -> Warp | 
     for step in range(STEPS):
         blur = 2.0 if start is None and step < STEPS // 2 else 0.8
         moved = warped(cv2.GaussianBlur(source, (0, 0), blur), warp)
-        warp += _update(cv2.GaussianBlur(target, (0, 0), blur), cast(Picture, moved))
+        warp += _update(cv2.GaussianBlur(target, (0, 0), blur), moved)
         if not 0.7 < min(warp[0], warp[2]) <= max(warp[0], warp[2]) < 1.4:
             return None
     scale = max(warp[0], warp[2], 1 / warp[0], 1 / warp[2])
@@ -80,7 +80,7 @@ def fit(still: Picture, moving: Picture, warp: Warp) -> Fit:
 
 
 def _standard(picture: Picture) -> Picture:
-    return (picture - picture.mean()) / np.float32(max(float(picture.std()), 1.0))
+    return np.asarray((picture - picture.mean()) / max(float(picture.std()), 1.0), np.float32)
 
 
 def warped(picture: Picture, warp: Warp) -> Picture:
@@ -90,14 +90,16 @@ def warped(picture: Picture, warp: Warp) -> Picture:
     matrix = np.array(
         [[warp[0], 0, half * (1 - warp[0] + warp[1])], [0, warp[2], half * (1 - warp[2] + warp[3])]], np.float64
     )
-    moved = cv2.warpAffine(picture, matrix, (n, n), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
-    return cast(Picture, moved)
+    moved = cv2.warpAffine(
+        picture, matrix, (n, n), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.float32)
 
 
 def _inside(warp: Warp, n: int) -> npt.NDArray[np.bool_]:
     place = np.linspace(-1, 1, n)
     across, down = np.abs(warp[0] * place + warp[1]) <= 1, np.abs(warp[2] * place + warp[3]) <= 1
-    return down[:, None] & across[None, :]
+    return np.asarray(down[:, None] & across[None, :], np.bool_)
 
 
 def _update(target: Picture, moved: Picture) -> Warp:
@@ -107,7 +109,9 @@ def _update(target: Picture, moved: Picture) -> Warp:
     gy, gx = np.gradient(moved)
     scale = np.float32((n - 1) / 2)
     residual = (target - moved).ravel()
-    columns = np.stack([(gx * place[None, :]).ravel(), gx.ravel(), (gy * place[:, None]).ravel(), gy.ravel()], axis=1) * scale
+    columns = (
+        np.stack([(gx * place[None, :]).ravel(), gx.ravel(), (gy * place[:, None]).ravel(), gy.ravel()], axis=1) * scale
+    )
     weight = 1 / (1 + (residual / SOFT) ** 2)
     normal = (columns * weight[:, None]).T @ columns + np.eye(4) * 1e-2 * n
     return cast(Warp, np.linalg.solve(normal.astype(np.float64), (columns.T @ (weight * residual)).astype(np.float64)))

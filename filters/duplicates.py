@@ -100,14 +100,17 @@ def prove(a: DuplicateEvidence, b: DuplicateEvidence) -> Proof | None:
         return None
     if a.text is None or b.text is None:
         return Proof(distance=distance, proof="fine_thumbnail", value=close.differing) if _within(close, FINE) else None
-    if not (words_agree(a.text, b.text) if _within(close, FINE) else _within(close, READ) and words_equal(a.text, b.text)):
+    if not (
+        words_agree(a.text, b.text) if _within(close, FINE) else _within(close, READ) and words_equal(a.text, b.text)
+    ):
         return None
     return Proof(distance=distance, proof="words", value=close.differing)
 
 
 def candidate_sql(source: str, cap: int = BUCKET_CAP) -> str:
-    """DuckDB SQL: pairs (a, b), a < b, that share a key. `source` is a relation of (image_id, keys, width_px, height_px).
+    """DuckDB SQL: pairs (a, b), a < b, that share a key.
 
+    `source` is a relation of (image_id, keys, width_px, height_px).
     Buckets of more than `cap` images are left out; `hot_buckets_sql` tells which.
     """
     return f"""
@@ -141,7 +144,9 @@ def groups(
     for a, b, proof in edges:
         beside.setdefault(a, {})[b] = proof
         beside.setdefault(b, {})[a] = proof
-    ranked = sorted((entry for entry in order if entry[0] in beside), key=lambda entry: (-entry[1], -entry[2], entry[0]))
+    ranked = sorted(
+        (entry for entry in order if entry[0] in beside), key=lambda entry: (-entry[1], -entry[2], entry[0])
+    )
     members: dict[str, tuple[str, int, str]] = {}
     representatives: set[str] = set()
     known = {image_id for image_id, _, _ in ranked}

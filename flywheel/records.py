@@ -128,7 +128,7 @@ class Budgets:
     child_memory_bytes: int = 1_400 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why an item did not become what it was meant to become."""
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from filters.scorers.measure import measure_native, measure_ocr, measure_scaled
+from filters.scorers import measure_native, measure_ocr, measure_scaled
 from flywheel.errors import ContentChanged
 from flywheel.images.decode import native_view, scaled_view
 from flywheel.images.sandbox import Sandbox
+from flywheel.images.views import NativeView
 from flywheel.records import Budgets, Failure, ImageFacts, Locator, Reason, SourceItem
 from flywheel.seeds import content_id
 from flywheel.workspace.packs import write_pack
@@ -94,14 +95,21 @@ def native_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row]
 
 
 def ocr_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | Failure:
-    return _measure(item, context.budgets, native_view, measure_ocr)
+    return _measure(item, context.budgets, native_view, _read_words)
 
 
 def read_within(locator: Locator, max_bytes: int) -> bytes | Failure:
-    """Read at most the budget: the length is known before the bytes are."""
-    if locator.length is not None and locator.length > max_bytes:
-        return Failure(Reason.TOO_MANY_BYTES, f"{locator.length} bytes, the budget is {max_bytes}")
-    return read_locator(locator)
+    """Read at most the budget and one byte more, by which it shows that there was more."""
+    data = read_locator(locator, at_most=max_bytes)
+    if len(data) > max_bytes:
+        return Failure(Reason.TOO_MANY_BYTES, f"more than {max_bytes} bytes")
+    return data
+
+
+def _read_words(view: NativeView, names: Sequence[str]) -> Mapping[str, Row]:
+    from flywheel.encoders.ocr import rapid_reader
+
+    return measure_ocr(view, rapid_reader())
 
 
 def _measure(

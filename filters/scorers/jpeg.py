@@ -10,9 +10,15 @@ from flywheel.schemas import score_spec
 
 # ITU-T T.81 Annex K, table K.1 (luminance). Only sums are compared, so the order does not matter.
 LUMINANCE = (
-    (16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62)
-    + (18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99)
-)  # fmt: skip
+    *(16, 11, 10, 16, 24, 40, 51, 61),
+    *(12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56),
+    *(14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77),
+    *(24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101),
+    *(72, 92, 95, 98, 112, 100, 103, 99),
+)
 
 
 def _sum_at(quality: int) -> int:
@@ -41,9 +47,7 @@ SCORER = Scorer(
     name="jpeg",
     version="jpeg-1",
     reads="scaled",
-    table=score_spec(
-        "jpeg", "compression as the file states it", {"quality": pa.int32(), "bits_per_px": pa.float64()}
-    ),
+    table=score_spec("jpeg", "compression as the file states it", {"quality": pa.int32(), "bits_per_px": pa.float64()}),
     measure=measure,
     says="JPEG quality 1..100 from the quantisation tables (null for other formats), bits per pixel",
 )

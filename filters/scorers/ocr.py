@@ -20,7 +20,7 @@ HAN_OR_KANA = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 
 def measure(reading: Reading) -> Row:
-    """`text_area`: share of the picture under lines, read or not; `unread_share`: of that, lines that could not be read.
+    """`text_area`: share of the picture under lines, read or not; `unread_share`: how much of it could not be read.
 
     `script` is "unread" where most of the text is: the reader abstains, and so must whoever relies on `text`.
     """
@@ -54,7 +54,10 @@ def _covered(boxes: list[tuple[float, float, float, float]]) -> float:
     """Share of a 256 x 256 grid that the boxes cover; overlaps count once."""
     grid = np.zeros((GRID, GRID), np.bool_)
     for x0, y0, x1, y1 in boxes:
-        grid[round(y0 * GRID) : max(round(y0 * GRID) + 1, round(y1 * GRID)), round(x0 * GRID) : max(round(x0 * GRID) + 1, round(x1 * GRID))] = True
+        grid[
+            round(y0 * GRID) : max(round(y0 * GRID) + 1, round(y1 * GRID)),
+            round(x0 * GRID) : max(round(x0 * GRID) + 1, round(x1 * GRID)),
+        ] = True
     return float(grid.mean())
 
 

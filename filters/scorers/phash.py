@@ -44,13 +44,13 @@ def _waves(length: int) -> npt.NDArray[np.float32]:
     x = np.arange(length)
     waves = np.cos((2 * x + 1) * np.arange(8)[:, None] * np.pi / (2 * length)) * np.sqrt(2 / length)
     waves[0] *= np.sqrt(0.5)
-    return waves.astype(np.float32)
+    return cast(Squares, waves.astype(np.float32))
 
 
 def dct(squares: Squares) -> Squares:
     """The 8 x 8 low-frequency corners of the DCT of n squares."""
     waves = _waves(squares.shape[-1])
-    return waves @ squares @ waves.T
+    return np.asarray(waves @ squares @ waves.T, np.float32)
 
 
 def phash(coefficients: Squares) -> int:

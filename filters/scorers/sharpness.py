@@ -56,9 +56,7 @@ def liveliest_tiles(planes: NativePlanes) -> list[Plane]:
     steps = cv2.morphologyEx(planes.quarter, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     tile = TILE_PX // 4
     rows, columns = max(1, steps.shape[0] // tile), max(1, steps.shape[1] // tile)
-    strength: npt.NDArray[np.float32] = cv2.resize(
-        steps, (columns, rows), interpolation=cv2.INTER_AREA
-    ).ravel()
+    strength: npt.NDArray[np.float32] = cv2.resize(steps, (columns, rows), interpolation=cv2.INTER_AREA).ravel()
     order = np.argsort(-strength.astype(np.int32), kind="stable")[:TILES]
     corners = [(int(i) // columns * TILE_PX, int(i) % columns * TILE_PX) for i in order]
     return [luma[y : y + TILE_PX, x : x + TILE_PX] for y, x in corners]
@@ -85,9 +83,7 @@ SCORER = Scorer(
     name="sharpness",
     version="sharpness-1",
     reads="native",
-    table=score_spec(
-        "sharpness", "width of the sharpest edges", {"sharpness": pa.float64(), "blur_px": pa.float64()}
-    ),
+    table=score_spec("sharpness", "width of the sharpest edges", {"sharpness": pa.float64(), "blur_px": pa.float64()}),
     measure=measure,
     says="1 / (1 + sigma of the blur at the narrower edges, at a short side of at most 1024 px)",
 )

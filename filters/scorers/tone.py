@@ -34,6 +34,7 @@ def measure(planes: ScaledPlanes) -> Row:
         "flat_share": float(planes.step_counts[: FLAT_STEP + 1].sum() / total),
         "palette_colours": int((colours >= max(1.0, PALETTE_SHARE * seen)).sum()),
         "top_colour_share": float(colours.max() / seen),
+        "aspect": planes.luma.shape[1] / planes.luma.shape[0],
     }
 
 
@@ -62,6 +63,7 @@ SCORER = Scorer(
             "flat_share": pa.float64(),
             "palette_colours": pa.int32(),
             "top_colour_share": pa.float64(),
+            "aspect": pa.float64(),
         },
     ),
     measure=measure,

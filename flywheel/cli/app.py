@@ -97,4 +97,4 @@ def progress() -> Iterator[Callable[[str, int, int | None, Mapping[str, int]], N
         yield show
 
 
-from flywheel.cli import data_commands, workspace_commands  # noqa: E402, F401  (commands register themselves on `app`)
+from flywheel.cli import data_commands, policy_commands, workspace_commands  # noqa: E402, F401  (they register themselves on `app`)

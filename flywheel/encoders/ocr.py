@@ -84,7 +84,11 @@ class RapidReader:
         if min(height, width) < MIN_SIDE_PX:
             return Reading(lines=())
         found = self._engine(cv2.cvtColor(_limited(rgb), cv2.COLOR_RGB2BGR))
-        boxes, texts, scores = getattr(found, "boxes", None), getattr(found, "txts", None), getattr(found, "scores", None)
+        boxes, texts, scores = (
+            getattr(found, "boxes", None),
+            getattr(found, "txts", None),
+            getattr(found, "scores", None),
+        )
         if boxes is None or texts is None or scores is None:
             return Reading(lines=())
         small_h, small_w = _limited_shape(height, width)
@@ -93,7 +97,9 @@ class RapidReader:
             for corners, text, score in zip(boxes, texts, scores, strict=True)
         ]
         lines = in_reading_order([line for line in placed if line.confidence >= MIN_CONFIDENCE and line.text.strip()])
-        return Reading(lines=tuple(lines), unread=tuple(line.box for line in placed if line.confidence < MIN_CONFIDENCE))
+        return Reading(
+            lines=tuple(lines), unread=tuple(line.box for line in placed if line.confidence < MIN_CONFIDENCE)
+        )
 
 
 @cache
@@ -110,7 +116,10 @@ def script_of(text: str) -> str | None:
     counts = Counter(_script(letter) for letter in text if letter.isalpha())
     if not counts:
         return None
-    if counts["kana"] >= 0.1 * (counts["han"] + counts["kana"]) > 0 and counts["kana"] + counts["han"] > counts["latin"]:
+    if (
+        counts["kana"] >= 0.1 * (counts["han"] + counts["kana"]) > 0
+        and counts["kana"] + counts["han"] > counts["latin"]
+    ):
         return "kana"
     return min(counts, key=lambda script: (-counts[script], script))
 

@@ -27,10 +27,10 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
         )
     if image.mode == "LAB":
         return _from_lab(image)
+    if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
+        return image  # converting to the mode it has would copy it
     if image.has_transparency_data:
         return image.convert("RGBA")
-    if image.mode in ("L", "RGB"):
-        return image
     return image.convert("L" if image.mode == "1" else "RGB")
 
 

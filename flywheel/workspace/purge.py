@@ -36,7 +36,7 @@ def belongings(workspace: Workspace, image_ids: Collection[str]) -> set[str]:
     wanted = pa.array(sorted(image_ids), pa.string())
     sightings = _columns(workspace, "sources", ("source_id", "uri", "image_id"))
     shown = sightings.filter(pc.is_in(sightings["image_id"], wanted))
-    same_place = pc.is_in(sightings["uri"], shown["uri"].combine_chunks())
+    same_place = pc.is_in(sightings["uri"], shown["uri"].combine_chunks(), skip_nulls=True)
     failed = sightings.filter(pc.and_(pc.is_null(sightings["image_id"]), same_place))
     found = {*shown["source_id"].to_pylist(), *failed["source_id"].to_pylist()}
     for name, key in _OWNERS.items():

@@ -83,7 +83,7 @@ def start(
     """
     workspace.require_disk()
     run = Run(workspace, step, config_hash, detail or {})
-    _refuse_if_driven(workspace, step)
+    _refuse_if_driven(workspace, f"step = '{step}'")
     run.event(
         "started",
         driver=json.dumps(_myself(), sort_keys=True),
@@ -103,13 +103,22 @@ def was_torn(workspace: Workspace, step: str) -> bool:
     return bool(last.num_rows) and last["status"][0].as_py() not in ("finished", "paused")
 
 
-def _refuse_if_driven(workspace: Workspace, step: str) -> None:
-    running = workspace.query(f"SELECT run_id, driver, last_at FROM runs WHERE step = '{step}' AND status = 'running'")
+def require_idle(workspace: Workspace, but: str) -> None:
+    """For what must not run beside any step other than itself (`but`).
+
+    Raises AnotherDriver naming the first live driver.
+    """
+    _refuse_if_driven(workspace, f"step <> '{but}'")
+
+
+def _refuse_if_driven(workspace: Workspace, which: str) -> None:
+    running = workspace.query(f"SELECT run_id, step, driver, last_at FROM runs WHERE {which} AND status = 'running'")
     for row in running.to_pylist():
         driver = json.loads(row["driver"])
         if _alive(driver, datetime.fromisoformat(row["last_at"])):
             raise AnotherDriver(
-                f"run {row['run_id']} (process {driver['pid']} on {driver['host']}) is driving step {step}; wait for it or end it"
+                f"run {row['run_id']} (process {driver['pid']} on {driver['host']}) is driving step {row['step']}; "
+                "wait for it or end it"
             )
 
 

@@ -124,15 +124,21 @@ def open_uri(uri: str) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(filesystem.open_input_file(path), READ_AHEAD_BYTES))
 
 
-def read_locator(locator: Locator) -> bytes:
+def read_locator(locator: Locator, at_most: int | None = None) -> bytes:
     """The bytes that a locator names, whole or range; never follows anything but file:// and s3://.
 
+    With `at_most`, a whole object is read to one byte beyond it, so that the caller sees that it is too large
+    without holding it.
+
     Raises FileNotFoundError where the object is gone and OSError where the range ends early: the caller
-    decides what that means. Raises SourceError for any other scheme.
+    decides what that means. Raises SourceError for any other scheme, and for a member that has no range (of a
+    gz tar or a Parquet row): its bytes come from reading the source again.
     """
+    if locator.member is not None and locator.offset is None:
+        raise SourceError(f"{locator.member} inside {locator.uri} cannot be read on its own")
     if locator.offset is None or locator.length is None:
         with open_uri(locator.uri) as stream:
-            return stream.read()
+            return stream.read(-1 if at_most is None else at_most + 1)
     if is_local(locator.uri):
         with open_uri(locator.uri) as stream:
             stream.seek(locator.offset)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,11 +111,29 @@ class Tables:
         )
         return int(merged["num_target_rows_deleted"])
 
+    def update_rows(self, name: str, rows: Sequence[Mapping[str, Any]], *, key: str, run_id: str) -> None:
+        """Set the other columns of `rows` (all with the same ones) where the key matches, as one commit."""
+        if not rows:
+            return
+        table = self.open(name)
+        schema = arrow_schema(table)
+        source = pa.Table.from_pylist(list(rows), pa.schema([schema.field(column) for column in rows[0]]))
+        values = {f'"{column}"': f's."{column}"' for column in rows[0] if column != key}
+        (
+            table.merge(source, f"t.{key} = s.{key}", source_alias="s", target_alias="t", commit_properties=_stamp(run_id))
+            .when_matched_update(values)
+            .execute()
+        )
+
     def compact(self, name: str) -> None:
-        """Merge small files, when there are enough of them to matter."""
+        """Merge small files, when there are enough of them to matter.
+
+        Somebody who rewrites the same files meanwhile wins; the next compaction finds what is left.
+        """
         table = self.open(name)
         if len(table.file_uris()) > _SMALL_FILES:
-            table.optimize.compact()
+            with suppress(CommitFailedError):
+                table.optimize.compact()
 
 
 class FencedTable:

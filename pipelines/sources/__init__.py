@@ -28,14 +28,14 @@ SOURCES: Mapping[str, Source] = {
 }
 
 
-def open_source(text: str, limits: SourceLimits | None = None, dataset: str | None = None) -> Iterator[SourceItem]:
+def open_source(text: str, limits: SourceLimits | None = None) -> Iterator[SourceItem]:
     """The items of a source in a fixed order, streamed; no bytes of referenced images are read.
 
-    `text` is a local path, a file:// or s3:// URI. `dataset` overrides the default, the name of the source
+    `text` is a local path, a file:// or s3:// URI. The data set is named by `limits.dataset`, else after the source
     without its suffixes. Raises SourceError when there is nothing that can be listed, either at the call or,
     for a listing that turns out to be unusable, at the first item.
     """
-    place = _place(text, limits or SourceLimits(), dataset)
+    place = _place(text, limits or SourceLimits())
     source = next(source for source in SOURCES.values() if source.matches(place))
     return _listed(text, source.read(place))
 
@@ -47,7 +47,7 @@ def _listed(text: str, items: Iterator[SourceItem]) -> Iterator[SourceItem]:
         raise SourceError(f"{text} stopped answering while it was listed: {error}") from error
 
 
-def _place(text: str, limits: SourceLimits, dataset: str | None) -> Place:
+def _place(text: str, limits: SourceLimits) -> Place:
     if text.startswith(("http://", "https://")):
         raise SourceError(f"{text} is a URL: put URLs into a JSONL, CSV or Parquet listing")
     uri = canonical_uri(text)
@@ -59,4 +59,4 @@ def _place(text: str, limits: SourceLimits, dataset: str | None) -> Place:
         head = b"" if stored.is_folder else read_head(uri)
     except OSError as error:
         raise SourceError(f"{text} cannot be read: {error.strerror or error}") from error
-    return Place(stored=stored, dataset=dataset or stem_of(uri), limits=limits, head=head)
+    return Place(stored=stored, dataset=limits.dataset or stem_of(uri), limits=limits, head=head)

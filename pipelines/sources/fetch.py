@@ -19,7 +19,7 @@ import time
 import typing
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -39,12 +39,12 @@ _TRY_LATER = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchLimits:
-    """Bounds of one fetch; the numbers are our choice. `allow_hosts` holds `host` or `host:port`, lower case."""
+    """Bounds of one fetch; the numbers are our choice. `allow_hosts` holds `host` or `host:port`."""
 
     max_bytes: int = 64 << 20
     total_s: float = 30.0
     max_redirects: int = 5
-    allow_hosts: frozenset[str] = frozenset()
+    allow_hosts: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +187,8 @@ def _checked_addresses(target: httpx.URL, limits: FetchLimits, deadline: _Deadli
     host = target.raw_host.decode("ascii").lower().rstrip(".")
     port = target.port or (443 if target.scheme == "https" else 80)
     found = addresses.resolve(host, port, deadline.left_s())
-    if limits.allow_hosts & {host, f"{host}:{port}", f"[{host}]:{port}"}:
+    admitted = {name.lower() for name in limits.allow_hosts}
+    if admitted & {host, f"{host}:{port}", f"[{host}]", f"[{host}]:{port}"}:
         return found
     # One private answer among public ones is how rebinding looks, so it refuses the host.
     private = [address for address in found if not addresses.is_public(address)]

@@ -23,15 +23,18 @@ KEY_KEYS = ("__key__", "key", "image_id", "id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLimits:
-    """Bounds on what a reader takes into memory before anybody judged it. All are our choice.
+    """How sources are read: the bounds on what is taken into memory before anybody judged it (our choice).
 
-    `max_member_bytes`: bytes carried inline (gz members, Parquet cells); more is refused unread.
+    `dataset`: the name to give every item, instead of the source's own.
+
+    `max_bytes`: bytes carried inline (gz members, Parquet cells); more is refused unread.
     `max_sidecar_bytes`: a caption or metadata file, and one JSONL line. `max_caption_chars`: the rest is cut.
     `max_gz_ratio`: unpacked to packed bytes of a gz tar, looked at once `gz_grace_bytes` are unpacked.
     `batch_rows`: rows of a listing held at once. `batch_inline_rows`: the same where rows carry image bytes.
     """
 
-    max_member_bytes: int = 64 << 20
+    dataset: str | None = None
+    max_bytes: int = 64 << 20
     max_sidecar_bytes: int = 1 << 20
     max_caption_chars: int = 20_000
     max_gz_ratio: float = 200.0

@@ -107,7 +107,7 @@ def _inline(
 ) -> SourceItem:
     part = f"row={number}" if len(columns.inline) == 1 else f"row={number}/{column}"
     notes = notes_from_fields(fields, place.limits, frozenset(columns.inline))
-    too_big = len(data) > place.limits.max_member_bytes
+    too_big = len(data) > place.limits.max_bytes
     return SourceItem(
         uri=with_fragment(place.uri, part),
         fingerprint=f"{place.stored.fingerprint}@{number}",
@@ -118,7 +118,7 @@ def _inline(
         licence=notes.licence,
         metadata_json=notes.metadata_json,
         refused=Reason.TOO_MANY_BYTES if too_big else None,
-        detail=f"{len(data)} bytes, more than {place.limits.max_member_bytes}" if too_big else None,
+        detail=f"{len(data)} bytes, more than {place.limits.max_bytes}" if too_big else None,
         copy=True,
         inline=None if too_big else bytes(data),
     )

@@ -66,8 +66,7 @@ def read_parquet(place: Place) -> Iterator[SourceItem]:
             raise SourceError(_no_columns(place, schema.names))
         wanted = [field.name for field in schema if field.name in columns.inline or not _is_heavy(field.type)]
         size = place.limits.batch_inline_rows if columns.inline else place.limits.batch_rows
-        batches = table.iter_batches(batch_size=size, columns=wanted)
-        yield from items_of_batches(place, columns, batches, size)
+        yield from items_of_batches(place, columns, table.iter_batches(batch_size=size, columns=wanted), size)
 
 
 def items_of_batches(
@@ -80,7 +79,7 @@ def items_of_batches(
             batch = next(batches, None)
             if batch is None:
                 return
-            batch.validate(full=True)
+            batch = pa.record_batch([_readable(column) for column in batch.columns], names=batch.schema.names)
             slices = [batch.slice(at, size).to_pylist for at in range(0, batch.num_rows, size)]
         except (pa.ArrowException, OSError) as error:
             detail = f"unreadable after row {row}: {error}"
@@ -91,6 +90,29 @@ def items_of_batches(
             rows = list(enumerate(rows_of(), start=row))
             row += len(rows)
             yield from items_of_rows(place, columns, rows)
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """A checked column that Python can hold: times as text, text that is not UTF-8 mended.
+
+    Raises ArrowInvalid for a column whose buffers do not hold together.
+    """
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        # Without its zone first: the zone's name comes from the file and need not exist.
+        return column.cast(pa.timestamp(kind.unit)).cast(pa.string())
+    if pa.types.is_date(kind) or pa.types.is_time(kind):
+        return column.cast(pa.string())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raw = column.cast(pa.large_binary())
+            raw.validate(full=True)
+            mended = (None if value is None else value.decode("utf-8", "replace") for value in raw.to_pylist())
+            return pa.array(list(mended), pa.string())
+    column.validate(full=True)
+    return column
 
 
 def columns_of_schema(schema: pa.Schema) -> Columns:
@@ -116,8 +138,9 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _is_heavy(kind: pa.DataType) -> bool:
-    """Columns that no item uses: lists, structs, bytes of something else."""
-    return bool(pa.types.is_nested(kind) or _is_binary(kind))
+    """Columns that no item uses: lists, structs, bytes of something else, spans of time."""
+    spans = pa.types.is_duration(kind) or pa.types.is_interval(kind)
+    return bool(pa.types.is_nested(kind) or _is_binary(kind) or spans)
 
 
 def _no_columns(place: Place, names: Sequence[str]) -> str:

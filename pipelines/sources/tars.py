@@ -30,7 +30,7 @@ from pipelines.sources.tarwalk import BLOCK_BYTES, GzTar, Kind, PlainTar, TarBro
 
 _GZ_MAGIC = b"\x1f\x8b"
 _SIDECARS = frozenset({"txt", "caption", "json"})
-# Our choice: a sample with more members than this is handed out in parts, so that it cannot fill the memory.
+# Our choice: a sample with more members, or more bytes held than one member may have, is handed out in parts.
 _MAX_SAMPLE_MEMBERS = 64
 
 
@@ -63,7 +63,7 @@ def read(place: Place) -> Iterator[SourceItem]:
                 if member.kind is Kind.FOLDER or hidden:
                     continue
                 key = _key(member.name)
-                if key != sample.key or sample.members >= _MAX_SAMPLE_MEMBERS:
+                if key != sample.key or sample.is_full():
                     yield from sample.items()
                     sample = _Sample(place=place, gz=gz, key=key)
                 sample.add(member, tar)
@@ -107,9 +107,13 @@ class _Sample:
     gz: bool
     key: bytes
     members: int = 0
+    held_bytes: int = 0
     images: list[tuple[bytes, SourceItem]] = field(default_factory=list)
     texts: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
     sidecars: list[TarMember] = field(default_factory=list)
+
+    def is_full(self) -> bool:
+        return self.members >= _MAX_SAMPLE_MEMBERS or self.held_bytes >= self.place.limits.max_bytes
 
     def add(self, member: TarMember, tar: PlainTar | GzTar) -> None:
         self.members += 1
@@ -121,8 +125,8 @@ class _Sample:
             self.sidecars.append(member)
             if member.size <= self.place.limits.max_sidecar_bytes:
                 self.texts.setdefault(stem, {})[suffix] = tar.read(member.size)
-        elif self.gz and member.size > self.place.limits.max_member_bytes:
-            why = f"{member.size} bytes, more than {self.place.limits.max_member_bytes}"
+        elif self.gz and member.size > self.place.limits.max_bytes:
+            why = f"{member.size} bytes, more than {self.place.limits.max_bytes}"
             self.images.append((stem, self._refused(member, Reason.TOO_MANY_BYTES, why)))
         else:
             self.images.append((stem, self._item(member, self._inline(member, tar) if self.gz else None)))
@@ -140,6 +144,7 @@ class _Sample:
         data = tar.read(member.size)
         if len(data) < member.size:
             raise TarBroken(Reason.TRUNCATED, f"the tar ends inside {shown(member.name)}")
+        self.held_bytes += len(data)
         return data
 
     def _item(self, member: TarMember, inline: bytes | None) -> SourceItem:

@@ -174,7 +174,7 @@ def _pax_records(data: bytes) -> dict[bytes, bytes]:
         digits, _, _ = data[:20].partition(b" ")
         length = int(digits) if digits.isdigit() else 0
         key, equals, value = data[len(digits) + 1 : length - 1].partition(b"=")
-        if not equals or length > len(data):
+        if not equals or not len(digits) + 2 < length <= len(data):
             raise TarBroken(Reason.TRUNCATED, "a damaged PAX header")
         records[key] = value
         data = data[length:]

@@ -15,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flywheel.records import Failure, Reason
 from pipelines.sources import addresses
@@ -95,6 +97,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        pass  # a client that turns away from a bad certificate is the point of a test
+
+
 def served(server: ThreadingHTTPServer) -> Iterator[int]:
     server.daemon_threads = True
     server.block_on_close = False
@@ -106,7 +113,7 @@ def served(server: ThreadingHTTPServer) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    yield from served(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+    yield from served(Server(("127.0.0.1", 0), Handler))
 
 
 def limits(port: int, **changes: object) -> FetchLimits:
@@ -312,6 +319,17 @@ def test_many_are_answered_in_order(port: int) -> None:
     assert kinds == [None, Reason.HTTP_REFUSED, Reason.FETCH_TIMED_OUT, None, Reason.FETCH_FAILED] * 3
 
 
+@given(text=st.text(st.characters(), max_size=40), location=st.text(st.characters(), max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_no_url_and_no_redirect_makes_it_raise(text: str, location: str) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: " + location.encode("utf-8", "replace") + b"\r\nContent-Length: 0\r\n\r\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(addresses, "resolve", lambda *_: ["8.8.8.8"])
+        patch.setattr(fetching.httpcore, "SyncBackend", lambda: fetching.httpcore.MockBackend([moved]))
+        for url in (text, f"http://{text}", f"https://host.example/{text}"):
+            assert isinstance(fetch(url, FetchLimits(total_s=5.0)), Failure)
+
+
 @pytest.fixture
 def secure_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A TLS server whose certificate names img.example, and a client that trusts its issuer."""
@@ -333,7 +351,7 @@ def secure_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int
     trusting = ssl.create_default_context(cadata=certificate.decode())
     monkeypatch.setattr(fetching, "_tls_context", lambda: trusting)
     monkeypatch.setattr(addresses, "resolve", lambda *_: ["127.0.0.1"])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.socket = serving.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     yield from served(server)
 

@@ -1,5 +1,6 @@
 import json
 import os
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_an_item_is_referenced_not_read(tmp_path: Path) -> None:
     assert item.dataset == tmp_path.name
     assert (item.inline, item.copy) == (None, False)
     assert read_locator(item.locator) == b"12345"
-    assert next(open_source(str(tmp_path), dataset="mine")).dataset == "mine"
+    assert next(open_source(str(tmp_path), SourceLimits(dataset="mine"))).dataset == "mine"
 
 
 def test_side_cars_give_caption_licence_and_metadata(tmp_path: Path) -> None:
@@ -158,7 +159,12 @@ def test_img2dataset_output_is_not_counted_twice(tmp_path: Path) -> None:
     pq.write_table(pa.table(rows), files / "00000.parquet")
     write(parquet / "00000_stats.json", b"{}")
     pq.write_table(pa.table({**rows, "jpg": [b"bytes", None]}), parquet / "00000.parquet")
-    for folder, inline in ((files, None), (parquet, b"bytes")):
+    shards = tmp_path / "shards"
+    write(shards / "00000_stats.json", b"{}")
+    pq.write_table(pa.table(rows), shards / "00000.parquet")
+    with tarfile.open(shards / "00000.tar", "w") as tar:
+        tar.add(files / "00000/000000000.jpg", "000000000.jpg")
+    for folder, inline in ((files, None), (shards, None), (parquet, b"bytes")):
         items = list(open_source(str(folder)))
         good = [item for item in items if item.refused is None]
         bad = [item for item in items if item.refused is not None]

@@ -119,13 +119,37 @@ def test_parquet_bytes_are_carried(tmp_path: Path) -> None:
     table = pa.table({"image": pa.array(cells, struct), "caption": ["a", "b", "c", "d"], "emb": [[0.1]] * 4})
     pq.write_table(table, tmp_path / "x.parquet")
     (tmp_path / "side.jpg").write_bytes(b"side")
-    items = list(open_source(str(tmp_path / "x.parquet"), SourceLimits(max_member_bytes=50)))
+    items = list(open_source(str(tmp_path / "x.parquet"), SourceLimits(max_bytes=50)))
     first, second, third, fourth = items
     assert (first.inline, first.copy, first.original_key, first.caption) == (b"img", True, "orig.png", "a")
     assert second.uri == file_uri(str((tmp_path / "side.jpg").resolve()))
     assert (third.refused, fourth.refused) == (Reason.BAD_LISTING, Reason.TOO_MANY_BYTES)
     assert fourth.inline is None
     assert len({(item.uri, item.fingerprint) for item in items}) == 4
+
+
+def test_columns_that_python_cannot_hold_lose_no_row(tmp_path: Path) -> None:
+    far = 2**62
+    broken_text = pa.array([b"ok", b"caf\xe9"], pa.binary()).cast(pa.large_binary())
+    text = pa.Array.from_buffers(pa.large_string(), 2, broken_text.buffers())
+    table = pa.table(
+        {
+            "url": ["https://e.com/1", "https://e.com/2"],
+            "caption": text,
+            "seen": pa.array([far, 1], pa.timestamp("ns")),
+            "zoned": pa.array([1, 2], pa.timestamp("us", "Nowhere/Land")),
+            "day": pa.array([2_000_000, 1], pa.date32()),
+            "span": pa.array([1, 2], pa.duration("ns")),
+        }
+    )
+    pq.write_table(table, tmp_path / "x.parquet")
+    one, two = open_source(str(tmp_path / "x.parquet"))
+    assert (one.caption, two.caption) == ("ok", "caf\ufffd")
+    assert json.loads(two.metadata_json or "") == {
+        "day": "1970-01-02",
+        "seen": "1970-01-01 00:00:00.000000001",
+        "zoned": "1970-01-01 00:00:00.000002",
+    }
 
 
 @pytest.mark.parametrize("name", ["jpg", "bytes", "IMAGE"])

@@ -109,7 +109,7 @@ def test_a_cut_gz_stream_keeps_what_came_before(tmp_path: Path) -> None:
 
 def test_a_gz_bomb_is_bounded(tmp_path: Path) -> None:
     data = gzip.compress(tar_bytes([("a.jpg", b"fine"), ("b.jpg", bytes(30 << 20)), ("c.jpg", b"never seen")]))
-    items = items_of(tmp_path / "x.tgz", data, max_member_bytes=1 << 20, gz_grace_bytes=4 << 20)
+    items = items_of(tmp_path / "x.tgz", data, max_bytes=1 << 20, gz_grace_bytes=4 << 20)
     assert [item.refused for item in items] == [None, Reason.TOO_MANY_BYTES, Reason.TOO_MANY_BYTES]
     assert [item.inline for item in items] == [b"fine", None, None]
 
@@ -119,6 +119,21 @@ def test_an_extension_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -
     header.type, header.size = tarfile.XHDTYPE, 5 << 30
     data = tar_bytes([("a.jpg", b"fine")])[:1024] + header.tobuf(tarfile.USTAR_FORMAT)
     assert [item.refused for item in items_of(tmp_path / "x.tar", data)] == [None, Reason.TRUNCATED]
+
+
+@pytest.mark.parametrize("record", [b"0 path=b\n", b"99 path=b\n", b"x path=b\n", b"12 size=-10\n", b"path"])
+def test_a_damaged_pax_header_ends_the_tar(tmp_path: Path, record: bytes) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, len(record)
+    extension = header.tobuf(tarfile.USTAR_FORMAT) + record.ljust(512, b"\0")
+    data = tar_bytes([("a.jpg", b"fine")])[:1024] + extension + tar_bytes([("b.jpg", b"x")])
+    assert [item.refused for item in items_of(tmp_path / "x.tar", data)] == [None, Reason.TRUNCATED]
+
+
+def test_a_long_sample_of_a_gz_tar_is_handed_out_in_parts(tmp_path: Path) -> None:
+    data = gzip.compress(tar_bytes([("a.txt", b"first part only"), *((f"a.{n}.jpg", bytes(60)) for n in range(9))]))
+    items = items_of(tmp_path / "x.tgz", data, max_bytes=100)
+    assert [item.caption is not None for item in items] == [True, True, *[False] * 7]
 
 
 def test_side_cars_without_an_image_are_counted(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ def test_what_is_missing_is_file_not_found(store: Store) -> None:
     assert list(store.list("nothing")) == []
 
 
+def test_an_object_beyond_the_budget_is_not_held(store: Store) -> None:
+    store.write_new("large", b"x" * 5000)
+    assert len(read_locator(Locator(uri=store.uri_of("large")), at_most=100)) == 101
+    assert len(read_locator(Locator(uri=store.uri_of("large")), at_most=5000)) == 5000
+
+
 def test_a_range_past_the_end_is_an_error(store: Store) -> None:
     store.write_new("short", b"12345")
     with pytest.raises(OSError, match=r"range|bounds|bytes"):
@@ -132,6 +138,11 @@ def test_a_named_pipe_is_refused_not_waited_for(tmp_path: Path) -> None:
 def test_a_locator_of_another_kind_is_not_followed(uri: str) -> None:
     with pytest.raises(SourceError):
         read_locator(Locator(uri=uri))
+
+
+def test_a_member_without_a_range_does_not_read_the_whole_tar(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="on its own"):
+        read_locator(Locator(uri=file_uri(str(tmp_path / "x.tgz")), member="a.jpg"))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20).filter(lambda b: b"/" not in b and b"\0" not in b), min_size=1))

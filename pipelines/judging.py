@@ -1,0 +1,46 @@
+"""Where the layers meet: a workspace with every scorer's table, and the views that a policy gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from filters.policy import Policy, bundled_text
+from filters.scorers import SCORERS
+from filters.scores_view import judged_views
+from flywheel.workspace import Workspace
+from pipelines.policies import activate, active_policy
+
+
+def open_workspace(location: str) -> Workspace:
+    """Open a workspace and create the table of any scorer that is new to it."""
+    workspace = Workspace.open(location)
+    _ensure_scores(workspace)
+    return workspace
+
+
+def init_workspace(location: str, profile: str = "miniature") -> Workspace:
+    """Create a workspace that can judge: score tables, and the profile's policy activated."""
+    workspace = Workspace.init(location, profile)
+    _ensure_scores(workspace)
+    activate(workspace, bundled_text(profile))
+    return workspace
+
+
+def judging_views(workspace: Workspace, policy: Policy | None = None) -> Mapping[str, str]:
+    """SQL of `scores`, `verdicts`, `funnel` and `survivors(n)` under a policy (default: the active one)."""
+    return judged_views(policy or active_policy(workspace), score_columns(), score_versions())
+
+
+def score_columns() -> dict[str, tuple[str, ...]]:
+    return {name: scorer.columns for name, scorer in SCORERS.items()}
+
+
+def score_versions() -> dict[str, str]:
+    return {name: scorer.version for name, scorer in SCORERS.items()}
+
+
+def _ensure_scores(workspace: Workspace) -> None:
+    present = set(workspace.tables.names())
+    for scorer in SCORERS.values():
+        if scorer.table.name not in present:
+            workspace.tables.ensure(scorer.table)
