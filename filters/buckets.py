@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 # Width over height. Qwen-Image (the parent of 2.0) lists the nine; the order here is by ratio.
 BUCKETS: Mapping[str, float] = {
@@ -26,12 +27,12 @@ BUCKETS: Mapping[str, float] = {
 _NAMES = tuple(BUCKETS)
 _RATIOS = tuple(BUCKETS.values())
 # Cropping loses the same share to both neighbours at their geometric mean.
-_BOUNDARIES = tuple(math.sqrt(left * right) for left, right in zip(_RATIOS, _RATIOS[1:], strict=False))
+_BOUNDARIES = tuple(math.sqrt(left * right) for left, right in pairwise(_RATIOS))
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`crop_loss` is the share of the area that centre-cropping to the bucket removes; `cropped_px` the short side left."""
+    """`crop_loss`: share of the area that centre-cropping to the bucket removes; `cropped_px`: the short side left."""
 
     bucket: str
     crop_loss: float
@@ -62,7 +63,9 @@ def resolution_px(width_px: int, height_px: int, sizes: Sequence[int]) -> int | 
 
 def framed_sql(scores: str) -> str:
     """SQL: every column of `scores`, and bucket, crop_loss, cropped_px, short_side_px."""
-    names = "".join(f" WHEN ratio < {double(edge)} THEN '{name}'" for edge, name in zip(_BOUNDARIES, _NAMES, strict=False))
+    names = "".join(
+        f" WHEN ratio < {double(edge)} THEN '{name}'" for edge, name in zip(_BOUNDARIES, _NAMES, strict=False)
+    )
     ratios = "".join(
         f" WHEN ratio < {double(edge)} THEN {double(value)}" for edge, value in zip(_BOUNDARIES, _RATIOS, strict=False)
     )

@@ -44,8 +44,9 @@ FINE = Limits(differing=0.06, beyond_overlay=0.0018, correlation=0.9)
 READ = Limits(differing=0.06, beyond_overlay=0.02, correlation=0.9)
 # Deviation (levels) below which a thumbnail shows nothing to prove by: an almost empty page. Our choice.
 MIN_CONTRAST = 3.0
-# Mean colour of an 8 x 8 cell: this far apart (levels of Cb or Cr) in more than this share of cells is another colour.
-CHROMA_STEP, CHROMA_SHARE = 14, 0.12
+# Mean colour of an 8 x 8 cell: this far apart (levels of Cb or Cr) in more than this share of cells is another colour,
+# beyond a share of the local contrast, which shifts by a fraction of a cell explain. Our choice.
+CHROMA_STEP, CHROMA_SHARE, CHROMA_CONTRAST = 14, 0.1, 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +197,7 @@ def _same_colours(a: DuplicateEvidence, b: DuplicateEvidence, warp: Warp) -> boo
     apart = np.zeros((CHROMA_PX, CHROMA_PX), np.float32)
     for still, moving in zip(_chroma(a), _chroma(b), strict=True):
         moved = warped(moving, warp)
-        excess = np.abs(still - moved) - 0.5 * np.maximum(contrast(still), contrast(moved))
+        excess = np.abs(still - moved) - CHROMA_CONTRAST * np.maximum(contrast(still), contrast(moved))
         apart = np.maximum(apart, excess)
     return float((apart > CHROMA_STEP).mean()) <= CHROMA_SHARE
 

@@ -82,7 +82,7 @@ def funnel_sql(policy: Policy, scores: str = "scores") -> str:
     Images of one domain, bucket and fate are counted together first: a few thousand groups, not six rows an image.
     What the distribution rule drops is then moved from kept to dropped.
     """
-    moved = f"SELECT {LAST} AS stage, {{code}} AS code, domain, bucket, {{sign}}count(*) AS images FROM crowded GROUP BY ALL"
+    moved = f"SELECT {LAST}, {{code}}, domain, bucket, {{sign}}count(*) FROM crowded GROUP BY domain, bucket"
     return f"""
 WITH {judged_ctes(policy, scores)},
 fates AS (SELECT domain, bucket, fate, count(*) AS images FROM judged GROUP BY ALL),
@@ -101,11 +101,11 @@ def flips_sql(old: Policy, new: Policy, scores: str = "scores") -> str:
     """SQL: image_id, stage, old_verdict, old_rule, new_verdict, new_rule, where the verdict or the blame differs."""
     before, after = _fates_sql(old, scores), _fates_sql(new, scores)
     return f"""
-WITH both AS (
+WITH paired AS (
   SELECT image_id, old.fate AS old_fate, new.fate AS new_fate, old.cut AS old_cut, new.cut AS new_cut
   FROM ({before}) old JOIN ({after}) new USING (image_id)
 ),
-staged AS (SELECT *, unnest({list(STAGES)}) AS stage FROM both),
+staged AS (SELECT *, unnest({list(STAGES)}) AS stage FROM paired),
 named AS (SELECT image_id, stage, {_named(old, "old")}, {_named(new, "new")} FROM staged)
 SELECT * FROM named WHERE old_verdict <> new_verdict OR old_rule IS DISTINCT FROM new_rule
 ORDER BY stage, image_id"""

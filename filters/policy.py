@@ -28,7 +28,17 @@ from filters.policy_model import Bounds, Policy, needed_scorers
 from filters.rules import DOMAINS, RULES, Rule
 from flywheel.errors import PolicyError
 
-__all__ = ["PROFILES", "Policy", "bundled", "bundled_text", "check_versions", "diff", "needed_scorers", "parse", "to_toml"]
+__all__ = [
+    "PROFILES",
+    "Policy",
+    "bundled",
+    "bundled_text",
+    "check_versions",
+    "diff",
+    "needed_scorers",
+    "parse",
+    "to_toml",
+]
 
 PROFILES = ("full", "cpu", "miniature")
 
@@ -79,7 +89,8 @@ def check_versions(policy: Policy, available: Mapping[str, str]) -> None:
     ]
     if wrong:
         raise PolicyError(
-            f"policy {policy.name} is calibrated for {', '.join(wrong)}: `flywheel policy calibrate` proposes thresholds"
+            f"policy {policy.name} is calibrated for {', '.join(wrong)}: "
+            "`flywheel policy calibrate` proposes thresholds"
         )
 
 

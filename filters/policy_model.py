@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -142,7 +143,7 @@ def _check_bounds(rule: Rule, where: str, bounds: Bounds, *, required: bool) -> 
         if len(values) != len(rule.stages):
             span = f"stages {rule.enters_at_stage} to {STAGES[-1]}" if len(rule.stages) > 1 else "stage 6 alone"
             raise ValueError(f"{where}: {bound} needs {len(rule.stages)} values ({span}), not {len(values)}")
-        for stage, (before, after) in enumerate(zip(values, values[1:], strict=False), rule.enters_at_stage + 1):
+        for stage, (before, after) in enumerate(pairwise(values), rule.enters_at_stage + 1):
             if after < before if bound == "min" else after > before:
                 raise ValueError(f"{where}: {bound} loosens from {before:g} to {after:g} at stage {stage}")
         if rule.kind == "balance" and values[0] < 1:
@@ -167,5 +168,3 @@ def _check_sizes(policy: Policy) -> None:
                 least = policy.at(rule, "min", stage, domain)
                 if least is not None and least < policy.trains_at[stage - 1][0]:
                     raise ValueError(f"stage {stage} keeps a short side of {least:g} px but trains at no size so small")
-
-

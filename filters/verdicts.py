@@ -76,14 +76,15 @@ def judged_ctes(policy: Policy, scores: str) -> str:
     rules = policy.active("image")
     read = "".join(f", {_read(rule)} AS value_{rule.name}" for rule in rules)
     lacks = "".join(f", NOT ({rule.measured_sql}) AS lacks_{rule.name}" for rule in rules)
-    reaches = [_drops(policy, rule) for rule in rules] + [_waits(rule) for rule in rules]
+    reaches = [f"{_drops(policy, rule)} AS drops_{rule.name}" for rule in rules]
+    reaches += [f"{_waits(rule)} AS waits_{rule.name}" for rule in rules]
+    columns = [f"drops_{rule.name}" for rule in rules] + [f"waits_{rule.name}" for rule in rules]
     return f"""measured AS (
   SELECT image_id, domain, concept, bucket, crop_loss, cropped_px, short_side_px{read}{lacks}
   FROM ({framed_sql(scores)})
 ),
-judged AS (
-  SELECT measured.*, {_fate(reaches)} AS fate FROM measured
-),
+reached AS (SELECT {", ".join(["measured.*", *reaches])} FROM measured),
+judged AS MATERIALIZED ({_folded(columns)}),
 crowded AS ({_crowded(policy)})"""
 
 
@@ -94,7 +95,8 @@ def code_sql(fate: str, stage: str) -> str:
 
 def verdict_sql(policy: Policy, code: str) -> str:
     rules = len(policy.active("image"))
-    return f"CASE WHEN {code} = 0 THEN 'kept' WHEN {code} BETWEEN {rules + 1} AND {2 * rules} THEN 'unjudged' ELSE 'dropped' END"
+    unjudged = f"{code} BETWEEN {rules + 1} AND {2 * rules}"
+    return f"CASE WHEN {code} = 0 THEN 'kept' WHEN {unjudged} THEN 'unjudged' ELSE 'dropped' END"
 
 
 def rule_sql(policy: Policy, code: str) -> str:
@@ -114,12 +116,19 @@ def _reach(stage: int) -> int:
     return sum(1 << 8 * (later - 1) for later in STAGES if later >= stage)
 
 
-def _fate(reaches: Sequence[str]) -> str:
-    """Sum of code times what each reach adds to the greatest before it; with codes 1, 2, .. this telescopes."""
-    greatest = [f"greatest({', '.join(reaches[: i + 1])})" if i else reaches[0] for i in range(len(reaches))]
+def _folded(reaches: Sequence[str]) -> str:
+    """Adds fate: the sum of code times what each reach adds to the greatest before it.
+
+    With codes 1, 2, .. n it telescopes to n times the last of those maxima less all earlier ones.
+    """
     if not reaches:
-        return "0::BIGINT"
-    return f"{len(reaches)} * {greatest[-1]}" + "".join(f" - {earlier}" for earlier in greatest[:-1])
+        return "SELECT *, 0::BIGINT AS fate FROM reached"
+    maxima = [f"{reaches[0]} AS most_0"]
+    maxima += [f"greatest(most_{i - 1}, {reach}) AS most_{i}" for i, reach in enumerate(reaches[1:], 1)]
+    last = len(reaches) - 1
+    total = f"{len(reaches)} * most_{last}" + "".join(f" - most_{i}" for i in range(last))
+    names = ", ".join([*dict.fromkeys(reaches), *(f"most_{i}" for i in range(len(reaches)))])
+    return f"SELECT * EXCLUDE ({names}), {total} AS fate FROM (SELECT *, {', '.join(maxima)} FROM reached)"
 
 
 def _crowded(policy: Policy) -> str:
@@ -179,9 +188,7 @@ def _staircase(policy: Policy, rule: Rule, domain: str | None) -> str:
     return f"(CASE WHEN {' AND '.join(inside)} THEN 0{steps} ELSE 0 END)"
 
 
-def _steps(
-    rule: Rule, value: str, limits: Sequence[tuple[float | None, float | None]]
-) -> Iterator[tuple[int, str]]:
+def _steps(rule: Rule, value: str, limits: Sequence[tuple[float | None, float | None]]) -> Iterator[tuple[int, str]]:
     for (low, high), group in groupby(zip(limits, rule.stages, strict=True), key=lambda pair: pair[0]):
         tests = [f"{value} < {double(low)}"] if low is not None else []
         tests += [f"{value} > {double(high)}"] if high is not None else []

@@ -31,7 +31,9 @@ def named(workspace: Workspace, names: Sequence[str]) -> list[str]:
             raise UsageError(f"{name} is the start of {len(fits)} image ids; give more of it")
         fits = fits or _by_place(workspace, name)
         if not fits:
-            raise UsageError(f"no image {name!r} here: give an image id, at least 8 digits of one, or a source's path or URI")
+            raise UsageError(
+                f"no image {name!r} here: give an image id, at least 8 digits of one, or a source's path or URI"
+            )
         chosen += fits
     return list(dict.fromkeys(chosen))
 
@@ -63,9 +65,8 @@ def _spellings(name: str) -> set[str]:
         return {name}
     address, mark, member = name.partition("#")
     spelled = {name, canonical_uri(name)} if not mark or "://" not in name else {name}
-    for path in {address, os.path.realpath(local_path(canonical_uri(address)))}:
-        spelled.add(canonical_uri(os.fsdecode(path)) + mark + member)
-    return spelled
+    resolved = os.fsdecode(os.path.realpath(local_path(canonical_uri(address))))
+    return spelled | {canonical_uri(path) + mark + member for path in (address, resolved)}
 
 
 def fitting(workspace: Workspace, condition: str, views: Mapping[str, str]) -> list[str]:
@@ -76,7 +77,9 @@ def fitting(workspace: Workspace, condition: str, views: Mapping[str, str]) -> l
     """
     answer = ask(workspace, images_where(condition), views)
     if answer.truncated:
-        raise UsageError(f"more than {answer.rows.num_rows} images fit ([sql] rows in flywheel.toml); narrow the condition")
+        raise UsageError(
+            f"more than {answer.rows.num_rows} images fit ([sql] rows in flywheel.toml); narrow the condition"
+        )
     kinds = set(answer.rows["kind"].to_pylist())
     if kinds - {"BOOLEAN"}:
         raise UsageError(f"not a condition but a {kinds.pop().lower()}: compare it with something")
@@ -97,4 +100,3 @@ def with_duplicates(workspace: Workspace, image_ids: Collection[str]) -> list[st
         wanted=pa.table({"image_id": pa.array(sorted(image_ids), pa.string())}),
     )
     return sorted({*image_ids, *rows["image_id"].to_pylist()})
-

@@ -21,6 +21,7 @@ from flywheel.errors import FlywheelError
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace, catalog, purge, runs
 from pipelines.copies import exports_of, reports_about, thumbnails_of
+from pipelines.duplicates import regroup
 
 STEP = "forget"
 _PENDING = ".pending.json"
@@ -121,12 +122,16 @@ def _complete(workspace: Workspace, job: Job, views: Mapping[str, str], run_id: 
     """All phases in order; each is idempotent."""
     _bury(workspace, job, run_id)
     purge.delete_rows(workspace, job.all_ids, run_id=run_id)
+    if "duplicate_groups" in job.rows:  # whoever matched a forgotten representative finds another
+        regroup(workspace, run_id)
     _amend_snapshots(workspace, job, run_id)
     if workspace.is_local and (workspace.path / catalog.CATALOG).exists():
         catalog.build(workspace, views)  # before its files go
     _rewrite_packs(workspace, job, run_id)
     if left := purge.rows_about(workspace, job.all_ids):
-        raise FlywheelError(f"rows came back into {', '.join(left)} while they were forgotten; start `flywheel forget` again")
+        raise FlywheelError(
+            f"rows came back into {', '.join(left)} while they were forgotten; start `flywheel forget` again"
+        )
     _remove(workspace, job, job.files, purge.files_about(workspace, job.all_ids))
     _remove(workspace, job, job.thumbnails, thumbnails_of(workspace, job.image_ids))
     _remove(workspace, job, job.reports, reports_about(workspace, job.image_ids))
@@ -214,7 +219,9 @@ def _receipt(workspace: Workspace, job: Job) -> dict[str, Any]:
 
 
 def _originals(workspace: Workspace, image_ids: Collection[str]) -> list[str]:
-    rows = workspace.query("SELECT DISTINCT uri FROM sources JOIN wanted USING (image_id) ORDER BY 1", wanted=_ids(image_ids))
+    rows = workspace.query(
+        "SELECT DISTINCT uri FROM sources JOIN wanted USING (image_id) ORDER BY 1", wanted=_ids(image_ids)
+    )
     return [str(uri) for uri in rows["uri"].to_pylist()]
 
 

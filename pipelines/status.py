@@ -10,8 +10,8 @@ from flywheel.workspace import Workspace
 _FIGURES = """
 SELECT 'images' AS part, NULL AS name, count(*)::VARCHAR AS value FROM images
 UNION ALL SELECT 'sources', NULL, count(*)::VARCHAR FROM sources
-UNION ALL SELECT 'rejected', reason, count(*)::VARCHAR FROM last_outcomes WHERE status = 'rejected' GROUP BY reason
-UNION ALL SELECT 'quarantined', reason, count(*)::VARCHAR FROM last_outcomes WHERE status = 'quarantined' GROUP BY reason
+UNION ALL SELECT status, reason, count(*)::VARCHAR FROM last_outcomes
+          WHERE status IN ('rejected', 'quarantined') GROUP BY status, reason
 UNION ALL SELECT 'duplicate_groups', NULL, count(DISTINCT representative_id)::VARCHAR FROM duplicate_groups
 UNION ALL SELECT 'snapshots', NULL, count(DISTINCT snapshot_id)::VARCHAR FROM snapshots
 UNION ALL SELECT 'forgotten', NULL, count(DISTINCT image_id)::VARCHAR FROM tombstones

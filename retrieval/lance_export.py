@@ -31,7 +31,8 @@ class LanceExport:
         Deleting first makes a repeat after a kill harmless: the range holds these rows or none of them.
         """
         if self._table is None:
-            self._table = self._database.create_table(TABLE, schema=self._schema, mode="overwrite")
+            mode = "overwrite" if self._was_there else "create"
+            self._table = self._database.create_table(TABLE, schema=self._schema, mode=mode)
         ids = rows["image_id"]
         within = _between(ids[0].as_py(), ids[-1].as_py())
         if self._table.count_rows(within):

@@ -74,7 +74,8 @@ def quantiser_step(luma: Plane, top: int, left: int) -> float | None:
 def measure(planes: NativePlanes) -> Row:
     """`grid_excess` is the weaker of the two axes: a real grid shows on both. All None below 32 px a side.
 
-    `blockiness` adds both signs: the worst qualities show a grid, milder ones leave empty gaps between coefficients.
+    `blockiness` adds both signs: the worst qualities show a grid, milder ones leave empty gaps between coefficients,
+    on that grid alone: black-and-white pages have gaps wherever one looks.
     """
     luma = planes.luma
     if min(luma.shape) < MIN_SIDE_PX:
@@ -82,8 +83,9 @@ def measure(planes: NativePlanes) -> Row:
     across, left = grid_excess(cv2.absdiff(luma[:, 1:], luma[:, :-1]), 0)
     down, top = grid_excess(cv2.absdiff(luma[1:], luma[:-1]), 1)
     excess, step = min(across, down), quantiser_step(luma, top, left)
-    blockiness = excess + (max(0.0, step - ROUNDING) / STEP_UNIT if step is not None else 0.0)
-    return {"blockiness": blockiness, "grid_excess": excess, "quantiser_step": step}
+    beside = quantiser_step(luma, (top + BLOCK_PX // 2) % BLOCK_PX, (left + BLOCK_PX // 2) % BLOCK_PX)
+    gap = max(0.0, step - beside) if step is not None and beside is not None else 0.0
+    return {"blockiness": excess + gap / STEP_UNIT, "grid_excess": excess, "quantiser_step": step}
 
 
 SCORER = Scorer(

@@ -22,6 +22,7 @@ DRAWN: Mapping[str, tuple[float, float]] = {
     "top_colour_share": (0.25, 0.5),
     "palette_colours": (48.0, 28.0),
 }
+DRAWN_LIMIT = 0.65
 PAGE_LUMA, PAGE_SATURATION = 0.75, 0.14
 SLIDE_ASPECT = (1.25, 1.85)
 
@@ -44,11 +45,11 @@ def measure(scores: Scores) -> Row:
     if drawn is None:
         return {"domain": None, "domain_confidence": None, "drawn": None, "with_ocr": None}
     text = text_signs(scores)
-    if drawn < 0.5:
+    if drawn < DRAWN_LIMIT:
         domain, clear = _camera(scores, text)
     else:
         domain, clear = _drawn(scores, text)
-    sure = 0.5 + abs(drawn - 0.5) * clear
+    sure = 0.5 + 0.5 * min(1.0, abs(drawn - DRAWN_LIMIT) / (1 - DRAWN_LIMIT)) * clear
     return {"domain": domain, "domain_confidence": sure, "drawn": drawn, "with_ocr": int(text.read)}
 
 
@@ -76,7 +77,7 @@ def _camera(scores: Scores, text: TextSigns) -> tuple[str, float]:
     if text.read and text.words >= 40 and text.area > 0.2:
         pale = (number(scores, "saturation_mean") or 0.0) < PAGE_SATURATION
         return ("document" if pale else "poster"), 0.5
-    if text.read and text.words >= 6 and text.area > 0.08:
+    if text.read and text.words >= 10 and text.area > 0.12:
         return "poster", 0.5
     return "photo", 1.0
 
@@ -90,6 +91,8 @@ def _drawn(scores: Scores, text: TextSigns) -> tuple[str, float]:
     if luma > PAGE_LUMA and saturation < PAGE_SATURATION:
         page = density > 0.42 and saturation < 0.06
         return ("document", 1.0) if page else ("diagram", 0.7)
+    if text.read and text.words < 6:
+        return "design", 0.6
     if SLIDE_ASPECT[0] <= aspect <= SLIDE_ASPECT[1] and saturation < 0.2 and top > 0.55:
         return "slide", 0.7
     return "poster", 0.8

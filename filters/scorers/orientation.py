@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from filters.scorers.planes import STROKE_STEP, Row, ScaledPlanes
+from filters.scorers.planes import STROKE_STEP, Row, ScaledPlanes, above
 from filters.scorers.scorer import Scorer
 from filters.scorers.text_density import text_density
 from flywheel.schemas import score_spec
@@ -14,7 +14,7 @@ from flywheel.schemas import score_spec
 # Text is judged where there are several lines of it, a photograph where there is next to none;
 # between the two there is no sign that holds, and the scorer abstains. Our choices.
 MANY_LINES = 0.25
-NO_LINES = 0.12
+NO_LINES = 0.08
 # Sides must differ by this much (luma 0..1 plus half the smoothness 0..1) for a sky to be one.
 MIN_CONTRAST = 0.25
 STEEPNESS = 6.0
@@ -46,7 +46,7 @@ def measure(planes: ScaledPlanes) -> Row:
 
 def lines_sideways(planes: ScaledPlanes) -> float | None:
     """Share of the profiles' roughness that lies along x: near 0 for upright lines, near 1 for turned ones."""
-    strokes = cv2.compare(planes.steps, STROKE_STEP, cv2.CMP_GT)
+    strokes = above(planes.steps, STROKE_STEP)
     rough = [
         float((np.diff(np.asarray(cv2.reduce(strokes, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F)).ravel()) ** 2).mean())
         for axis in (1, 0)
@@ -56,7 +56,7 @@ def lines_sideways(planes: ScaledPlanes) -> float | None:
 
 def sky_contrasts(planes: ScaledPlanes) -> tuple[float, float]:
     """Top less bottom and left less right: luma plus half the share of smooth pixels, over outer quarters."""
-    smooth = cv2.compare(planes.steps, SMOOTH_STEP, cv2.CMP_LE)
+    smooth = 255 - above(planes.steps, SMOOTH_STEP)
     height, width = smooth.shape
     a, b = height // 4, width // 4
     means = []

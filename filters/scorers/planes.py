@@ -64,6 +64,11 @@ def cells(mask: Plane) -> npt.NDArray[np.float32]:
     return shrunk(mask, CELL_PX).astype(np.float32) * np.float32(1 / 255)
 
 
+def above(plane: Plane, level: int) -> Plane:
+    """255 where the plane is larger than `level`, else 0."""
+    return cast(Plane, cv2.threshold(plane, level, 255, cv2.THRESH_BINARY)[1])
+
+
 class ScaledPlanes:
     """The shared intermediates of the scaled pass."""
 
@@ -97,12 +102,12 @@ class ScaledPlanes:
     @cached_property
     def flat_cells(self) -> npt.NDArray[np.float32]:
         """Share of flat pixels in each 8 x 8 cell."""
-        return cells(cast(Plane, cv2.compare(self.steps, FLAT_STEP, cv2.CMP_LE)))
+        return cells(255 - above(self.steps, FLAT_STEP))
 
     @cached_property
     def stroke_cells(self) -> npt.NDArray[np.float32]:
         """Share of pixels beside a strong step in each 8 x 8 cell."""
-        return cells(cast(Plane, cv2.compare(self.steps, STROKE_STEP, cv2.CMP_GT)))
+        return cells(above(self.steps, STROKE_STEP))
 
 
 class NativePlanes:

@@ -16,7 +16,7 @@ from flywheel.schemas import score_spec
 Gradient = npt.NDArray[np.float32]
 
 TILE_PX = 64
-TILES = 20
+TILES = 16
 MIN_SIDE_PX = 16
 # Training never sees more than this many pixels on the short side at stage 4: blur is counted there,
 # so that a 24-megapixel picture is not punished for pixels nobody will look at. Our choice.
@@ -26,6 +26,7 @@ REFERENCE_SHORT_SIDE_PX = 1024
 MIN_GRADIENT = 1.5
 SHARE_OF_STRONGEST = 0.3
 FINE_SIGMA, BROAD_SIGMA = 1.0, 2.0
+SEAM_PX = 5
 # Edges are ranked by width; this share of the edges is narrower than the answer. Our choice.
 NARROWEST = 25.0
 
@@ -39,10 +40,7 @@ def measure(planes: NativePlanes) -> Row:
     """
     if min(planes.luma.shape) < MIN_SIDE_PX:
         return {"sharpness": None, "blur_px": None}
-    pairs = [(_gradient(tile, FINE_SIGMA), _gradient(tile, BROAD_SIGMA)) for tile in liveliest_tiles(planes)]
-    strongest = max((float(fine.max()) for fine, _ in pairs), default=0.0)
-    floor = max(MIN_GRADIENT, SHARE_OF_STRONGEST * strongest)
-    edges = np.concatenate([edge_widths(fine, broad, floor) for fine, broad in pairs] or [np.zeros(0)])
+    edges = edge_widths(liveliest_tiles(planes))
     if edges.size < 16:
         return {"sharpness": None, "blur_px": None}
     blur_px = float(np.percentile(edges, NARROWEST))
@@ -51,7 +49,7 @@ def measure(planes: NativePlanes) -> Row:
 
 
 def liveliest_tiles(planes: NativePlanes) -> list[Plane]:
-    """Up to 20 tiles of 64 x 64 native px with the strongest steps at quarter size."""
+    """Up to 16 tiles of 64 x 64 native px with the strongest steps at quarter size."""
     luma = planes.luma
     steps = cv2.morphologyEx(planes.quarter, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     tile = TILE_PX // 4
@@ -62,8 +60,17 @@ def liveliest_tiles(planes: NativePlanes) -> list[Plane]:
     return [luma[y : y + TILE_PX, x : x + TILE_PX] for y, x in corners]
 
 
-def edge_widths(fine: Gradient, broad: Gradient, floor: float) -> npt.NDArray[np.float64]:
-    """Sigma of the blur at each edge pixel: local maxima of the finer gradient, not below `floor`."""
+def edge_widths(tiles: list[Plane]) -> npt.NDArray[np.float64]:
+    """Sigma of the blur at each edge pixel: local maxima of the gradient, not far below the strongest.
+
+    The tiles (of one shape) are stacked and filtered at once; their seams are left out.
+    """
+    height = tiles[0].shape[0]
+    stack = np.concatenate(tiles).astype(np.float32)
+    fine, broad = _gradient(stack, FINE_SIGMA), _gradient(stack, BROAD_SIGMA)
+    seam = np.arange(stack.shape[0]) % height
+    fine[(seam < SEAM_PX) | (seam >= height - SEAM_PX)] = 0
+    floor = max(MIN_GRADIENT, SHARE_OF_STRONGEST * float(fine.max()))
     peak = (fine >= floor) & (fine >= cv2.dilate(fine, np.ones((3, 3), np.uint8)))
     top, bottom = fine[peak].astype(np.float64), broad[peak].astype(np.float64)
     ratio = np.clip((bottom / np.maximum(top, 1e-6)) ** 2, 0.0, 0.995)
@@ -71,9 +78,9 @@ def edge_widths(fine: Gradient, broad: Gradient, floor: float) -> npt.NDArray[np
     return cast("npt.NDArray[np.float64]", np.sqrt(np.maximum(ratio * b - a, 0.0) / (1 - ratio)))
 
 
-def _gradient(tile: Plane, sigma: float) -> Gradient:
+def _gradient(plane: Gradient, sigma: float) -> Gradient:
     """Gradient magnitude per pixel, in levels."""
-    smooth: Any = cv2.GaussianBlur(tile.astype(np.float32), (0, 0), sigma)
+    smooth: Any = cv2.GaussianBlur(plane, (0, 0), sigma)
     dx: Any = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=0.125)
     dy: Any = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.125)
     return cast(Gradient, cv2.magnitude(dx, dy))

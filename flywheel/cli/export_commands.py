@@ -77,7 +77,7 @@ def export(
     chosen = frozen.snapshot_id if frozen else str(snapshot_id)
     with progress() as show:
         report = export_snapshot(
-            opened, chosen, to, format_name, views=judging_views(opened), progress=show, shard_mb=shard_mb
+            opened, chosen, to, format_name, views=judging_views(opened), progress=show, shard_bytes=shard_mb * 1_000_000
         )
 
     def lines(say: Printer) -> None:

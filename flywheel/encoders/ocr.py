@@ -28,6 +28,9 @@ MIN_SIDE_PX = 8
 # Lines read with less confidence are not text we vouch for; they count as unread. Our choice: on the real set,
 # lines in scripts outside the alphabet stay below, clean Latin and Han lines above.
 MIN_CONFIDENCE = 0.75
+# Boxes read as one sign, or with less confidence than this, are ornaments and leaves, not text. Our choice.
+UNREAD_CONFIDENCE = 0.35
+UNREAD_SIGNS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +99,20 @@ class RapidReader:
             Line(box=_box(corners, small_w, small_h), text=str(text), confidence=float(score))
             for corners, text, score in zip(boxes, texts, scores, strict=True)
         ]
-        lines = in_reading_order([line for line in placed if line.confidence >= MIN_CONFIDENCE and line.text.strip()])
-        return Reading(
-            lines=tuple(lines), unread=tuple(line.box for line in placed if line.confidence < MIN_CONFIDENCE)
-        )
+        lines = in_reading_order([line for line in placed if is_read(line)])
+        return Reading(lines=tuple(lines), unread=tuple(line.box for line in placed if is_unread(line)))
+
+
+def is_read(line: Line) -> bool:
+    """Confident, and with a letter or digit: scripts outside the alphabet come out as rows of dots."""
+    return line.confidence >= MIN_CONFIDENCE and any(sign.isalnum() for sign in line.text)
+
+
+def is_unread(line: Line) -> bool:
+    """Text for all one can see, but not text that can be vouched for."""
+    signs = sum(not sign.isspace() for sign in line.text)
+    dots = line.confidence >= MIN_CONFIDENCE and len(line.text) > UNREAD_SIGNS
+    return not is_read(line) and line.confidence >= UNREAD_CONFIDENCE and (signs >= UNREAD_SIGNS or dots)
 
 
 @cache

@@ -31,7 +31,11 @@ def is_cut(image_format: str, data: bytes) -> bool:
 
 def looks_cut(image_format: str, data: bytes) -> bool:
     """Asked after a decoder failed: is missing data the likelier cause than wrong data?"""
-    return _jpeg_is_cut(data) if image_format == JPEG else is_cut(image_format, data)
+    if image_format == JPEG:
+        return _jpeg_is_cut(data)
+    if image_format == AVIF:  # cut between two boxes, it lacks the one that the first speaks of
+        return _avif_is_cut(data) or b"mdat" not in (kind for kind, _, _ in _top_boxes(data))
+    return is_cut(image_format, data)
 
 
 def png_exif(data: bytes) -> bytes | None:

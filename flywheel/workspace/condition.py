@@ -13,6 +13,8 @@ import duckdb
 
 from flywheel.errors import QueryRefused
 
+# What `scores` repeats of the sighting that brought an image in is asked of all its sightings.
+_FROM = "(SELECT * EXCLUDE (dataset, licence, caption) FROM scores) AS scores LEFT JOIN sources USING (image_id)"
 _REFUSED_NODES = {
     "SUBQUERY": "a subquery",
     "PARAMETER": "a parameter",
@@ -26,43 +28,43 @@ def images_where(condition: str) -> str:
 
     Raises QueryRefused for anything but one expression without subqueries.
     """
-    bare, bracketed = _parse(condition), _parse(f"(\n{condition}\n)")
-    if _unplaced(bare) != _unplaced(bracketed):
-        raise _refuse(condition, "it is more than one condition")
-    for node in _nodes(bare["where_clause"]):
-        if node.get("class") in _REFUSED_NODES:
-            raise _refuse(condition, f"{_REFUSED_NODES[node['class']]} is not allowed in it")
     with duckdb.connect() as connection:
-        found = connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(_typed(bare))]).fetchone()
-    assert found is not None
-    return str(found[0])
+        # Text that closes our bracket parses only inside it; text that goes on after the condition only outside.
+        bare = _parse(connection, condition, condition)
+        if _unplaced(bare) != _unplaced(_parse(connection, f"(\n{condition}\n)", condition)):
+            raise _refuse(condition, "it is more than one condition")
+        for node in _nodes(bare["where_clause"]):
+            if node.get("class") in _REFUSED_NODES:
+                raise _refuse(condition, f"{_REFUSED_NODES[node['class']]} is not allowed in it")
+        return str(_answer(connection, "SELECT json_deserialize_sql(?::JSON)", json.dumps(_typed(connection, bare))))
 
 
-def _parse(where: str) -> dict[str, Any]:
-    text = f"SELECT DISTINCT image_id, 1 AS kind FROM scores LEFT JOIN sources USING (image_id) WHERE {where}"
-    with duckdb.connect() as connection:
-        found = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
-    assert found is not None
-    parsed = json.loads(found[0])
+def _parse(connection: duckdb.DuckDBPyConnection, where: str, condition: str) -> dict[str, Any]:
+    text = f"SELECT DISTINCT image_id, 1 AS kind FROM {_FROM} WHERE {where}"
+    parsed = json.loads(_answer(connection, "SELECT json_serialize_sql(?::VARCHAR)", text))
     if parsed["error"]:
-        raise _refuse(where, parsed["error_message"])
+        raise _refuse(condition, parsed["error_message"])
     if len(parsed["statements"]) != 1:
-        raise _refuse(where, "it is more than one statement")
+        raise _refuse(condition, "it is more than one statement")
     node: dict[str, Any] = parsed["statements"][0]["node"]
     if node["type"] != "SELECT_NODE":
-        raise _refuse(where, "it is more than one condition")
+        raise _refuse(condition, "it is more than one condition")
     return node
 
 
-def _typed(node: dict[str, Any]) -> dict[str, Any]:
+def _typed(connection: duckdb.DuckDBPyConnection, node: dict[str, Any]) -> dict[str, Any]:
     """The statement with `kind` made the type of its own condition: a number is no condition."""
-    with duckdb.connect() as connection:
-        found = connection.execute("SELECT json_serialize_sql('SELECT typeof(x) AS kind')").fetchone()
-    assert found is not None
-    kind = json.loads(found[0])["statements"][0]["node"]["select_list"][0]
+    example = _answer(connection, "SELECT json_serialize_sql(?::VARCHAR)", "SELECT typeof(x) AS kind")
+    kind = json.loads(example)["statements"][0]["node"]["select_list"][0]
     kind["arguments"][0]["expression"] = node["where_clause"]
     statement = {**node, "select_list": [node["select_list"][0], kind]}
     return {"error": False, "statements": [{"node": statement, "named_param_map": []}]}
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str, value: str) -> Any:
+    found = connection.execute(sql, [value]).fetchone()
+    assert found is not None
+    return found[0]
 
 
 def _unplaced(value: Any) -> Any:

@@ -14,6 +14,7 @@ from flywheel.workspace.views import VIEWS
 
 _TYPES = {
     pa.string(): "VARCHAR",
+    pa.int8(): "TINYINT",
     pa.int16(): "SMALLINT",
     pa.int32(): "INTEGER",
     pa.int64(): "BIGINT",

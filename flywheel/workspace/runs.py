@@ -74,9 +74,7 @@ class Run:
         )
 
 
-def start(
-    workspace: Workspace, step: str, config_hash: str = "", detail: Mapping[str, Any] | None = None
-) -> Run:
+def start(workspace: Workspace, step: str, config_hash: str = "", detail: Mapping[str, Any] | None = None) -> Run:
     """Begin to drive a step.
 
     Raises AnotherDriver, naming it, when a live driver has the step; DiskReserve when the disk is full.

@@ -212,6 +212,7 @@ def _settings(spec: TableSpec) -> dict[str, str]:
 def _delta_type(kind: pa.DataType) -> str:
     names = {
         pa.string(): "string",
+        pa.int8(): "byte",
         pa.int16(): "short",
         pa.int32(): "integer",
         pa.int64(): "long",

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from flywheel.errors import ContentChanged, DiskReserve, FlywheelError, UsageError
 from flywheel.workspace import Workspace, runs
-from flywheel.workspace.storage import Store
+from flywheel.workspace.storage import Store, local_path
 from pipelines.engine import Progress, conserve
 from pipelines.export.imagefolder import ImageFolderWriter
 from pipelines.export.journal import Entry, Journal
@@ -28,7 +28,7 @@ from pipelines.export.writer import Writer
 
 STEP = "export"
 LAW = ("written", "present", "lost")
-SHARD_MB = 256  # of originals; our choice, WebDataset's own habit is 100 MB to 1 GB
+SHARD_BYTES = 256_000_000  # of originals; our choice, WebDataset's own habit is 100 MB to 1 GB
 
 
 def _lance(store: Store, told: pa.Schema) -> Writer:
@@ -98,7 +98,7 @@ def export(
     *,
     views: Mapping[str, str],
     progress: Progress,
-    shard_mb: int = SHARD_MB,
+    shard_bytes: int = SHARD_BYTES,
 ) -> ExportReport:
     """Export a snapshot; `views` hold `verdicts` and `scores`.
 
@@ -106,7 +106,7 @@ def export(
     ContentChanged when originals vanished or changed (all other shards are written first, the manifest is
     not); DiskReserve; AnotherDriver; FlywheelError when the destination cannot be written.
     """
-    job = _prepare(workspace, snapshot_id, to, format_name, views, shard_mb, progress)
+    job = _prepare(workspace, snapshot_id, to, format_name, views, shard_bytes, progress)
     if job.journal.is_complete and all(planned.is_present for planned in job.shards) and not job.stale:
         job.journal.tidy()
         return _report(job, None, {"in": len(job.images), "written": 0, "present": len(job.images), "lost": 0})
@@ -138,14 +138,12 @@ def _prepare(
     to: str,
     format_name: str,
     views: Mapping[str, str],
-    shard_mb: int,
+    shard_bytes: int,
     progress: Progress,
 ) -> _Job:
     """Everything that is decided before anything is written."""
     if format_name not in FORMATS:
         raise UsageError(f"no format {format_name!r}; there are {', '.join(FORMATS)}")
-    if shard_mb < 1:
-        raise UsageError("a shard needs at least 1 MB")
     known = workspace.query("SELECT DISTINCT snapshot_id FROM snapshot_events")["snapshot_id"].to_pylist()
     if snapshot_id not in known:
         raise UsageError(f"no snapshot {snapshot_id!r}; see `flywheel snapshots`")
@@ -157,7 +155,7 @@ def _prepare(
     images = images.grouped() if by_bucket else images
     groups = images.groups() if by_bucket else [""] * len(images)
     planned = []
-    for shard in plan(groups, images.sizes(), shard_mb * 1_000_000):
+    for shard in plan(groups, images.sizes(), shard_bytes):
         rows = rows_sha256(images.records(shard.start, shard.stop))
         entry = journal.known.get(shard.name)
         is_present = entry is not None and entry.rows_sha256 == rows and writer.holds(entry)
@@ -226,11 +224,11 @@ def _require_room(job: _Job, size: int) -> None:
     if not job.store.is_local:
         return
     reserve = job.workspace.config.run.disk_reserve_mb << 20
-    free = shutil.disk_usage(job.store.path_of(".")).free
+    free = shutil.disk_usage(local_path(job.store.root_uri)).free
     if free - size < reserve:
         raise DiskReserve(
-            f"only {free >> 20} MB free under {job.store.root_uri}, the next shard needs {size >> 20} MB and the reserve "
-            f"is {reserve >> 20} MB; the export is paused: free space, then start it again"
+            f"only {free >> 20} MB free under {job.store.root_uri}, the next shard needs {size >> 20} MB and the "
+            f"reserve is {reserve >> 20} MB; the export is paused: free space, then start it again"
         )
 
 

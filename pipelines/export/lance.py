@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 
-from flywheel.workspace.storage import Store
+from flywheel.workspace.storage import Store, local_path
 from pipelines.export.journal import Entry, Written
 from pipelines.export.records import Read, Record
 from retrieval.lance_export import IMAGE, LanceExport
@@ -18,7 +19,7 @@ class LanceWriter:
     """A shard is one commit. Lance names its files at random, so exports agree by rows and not by bytes."""
 
     def __init__(self, store: Store, told: pa.Schema) -> None:
-        location = store.path_of(".") if store.is_local else store.root_uri
+        location = os.fsdecode(local_path(store.root_uri)) if store.is_local else store.root_uri
         self._schema = pa.schema([told.field("image_id").with_nullable(False), IMAGE, *list(told)[1:]])
         self._table = LanceExport(location, self._schema)
 

@@ -50,6 +50,8 @@ def act(item, context):
             raise KeyError("an odd row")
         case "unpicklable":
             return lambda: None
+        case "pid":
+            return os.getpid()
         case "large":
             return bytes(20 << 20)
         case ("nap", float(nap_s)):

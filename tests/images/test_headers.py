@@ -10,6 +10,8 @@ from PIL import Image
 from flywheel.images.header import Header, read_header
 from flywheel.records import Budgets, Failure, Reason
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
 BUDGETS = Budgets()
 
 

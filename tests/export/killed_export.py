@@ -1,0 +1,46 @@
+"""A child that exports and kills itself at its n-th call (of any Python or C function) after the export began.
+
+Arguments: a JSON document with workspace, snapshot_id, to, format, shard_bytes, views, at_call (0: never;
+the number of calls is printed).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from types import FrameType
+
+from flywheel.workspace import Workspace
+from pipelines.export import export
+
+
+def main() -> None:
+    job = json.loads(sys.argv[1])
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        if event in ("call", "c_call"):
+            calls += 1
+            if calls == job["at_call"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    workspace = Workspace.open(job["workspace"])
+    sys.setprofile(count)
+    export(
+        workspace,
+        job["snapshot_id"],
+        job["to"],
+        job["format"],
+        views=job["views"],
+        progress=lambda *_: None,
+        shard_bytes=job["shard_bytes"],
+    )
+    sys.setprofile(None)
+    sys.stdout.write(f"{calls}\n")
+
+
+if __name__ == "__main__":
+    main()
