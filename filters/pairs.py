@@ -93,11 +93,24 @@ def pair_verdicts_sql(
     is not known, or the consistency was not measured at `version`; else kept. The target is blamed before the
     references, pictures before the pair. `unjudged_rules` lists what is missing anywhere in the pair.
     """
+    return f"""WITH {_pair_ctes(policy, version, scores, pairs, pair_scores)}
+SELECT pair_id, stage,
+       CASE WHEN worst IS NOT NULL OR off THEN 'dropped' WHEN len(lacks) > 0 THEN 'unjudged' ELSE 'kept' END AS verdict,
+       CASE WHEN worst IS NOT NULL THEN blamed[worst].rule WHEN off THEN 'pair_consistency' ELSE lacks[1] END AS rule,
+       CASE WHEN worst IS NOT NULL THEN blamed[worst].value WHEN off THEN consistency END AS value,
+       CASE WHEN worst IS NOT NULL THEN blamed[worst].threshold
+            WHEN off THEN CASE WHEN consistency < low THEN low ELSE high END END AS threshold,
+       CASE WHEN worst IS NOT NULL THEN blamed[worst].image_id END AS image_id,
+       lacks AS unjudged_rules
+FROM judged"""
+
+
+def _pair_ctes(policy: Policy, version: str, scores: str, pairs: str, pair_scores: str) -> str:
+    """`judged`: one row a pair and stage, with its first dropped picture (`worst`) and everything it lacks."""
     (rule,) = policy.active("pair") or (None,)
     members = verdicts_sql(policy.without(*NOT_FOR_PAIRS), scores)
     unmeasured = "consistency IS NULL" if rule else "false"
-    return f"""
-WITH image_verdicts AS ({members}),
+    return f"""image_verdicts AS ({members}),
 members AS (
   SELECT pair_id, unnest([target_id] || reference_ids) AS image_id,
          generate_subscripts([target_id] || reference_ids, 1) AS place
@@ -107,7 +120,7 @@ pictures AS (
   SELECT m.pair_id, s.stage,
          min(m.place) FILTER (v.verdict = 'dropped') AS worst,
          bool_or(v.verdict IS NULL) AS unknown,
-         list_distinct(flatten(list(coalesce(v.unjudged_rules, []::VARCHAR[])))) AS missing,
+         list_sort(list_distinct(flatten(list(coalesce(v.unjudged_rules, []::VARCHAR[]))))) AS missing,
          map_from_entries(list((m.place, {{'image_id': m.image_id, 'rule': v.rule, 'value': v.value,
                                            'threshold': v.threshold}}))) AS blamed
   FROM members m CROSS JOIN (SELECT unnest({list(STAGES[1:])}) AS stage) s
@@ -124,16 +137,7 @@ judged AS (
          list_concat(missing, CASE WHEN unknown THEN ['image'] ELSE [] END,
                      CASE WHEN {unmeasured} THEN ['pair_consistency'] ELSE [] END) AS lacks
   FROM measured
-)
-SELECT pair_id, stage,
-       CASE WHEN worst IS NOT NULL OR off THEN 'dropped' WHEN len(lacks) > 0 THEN 'unjudged' ELSE 'kept' END AS verdict,
-       CASE WHEN worst IS NOT NULL THEN blamed[worst].rule WHEN off THEN 'pair_consistency' ELSE lacks[1] END AS rule,
-       CASE WHEN worst IS NOT NULL THEN blamed[worst].value WHEN off THEN consistency END AS value,
-       CASE WHEN worst IS NOT NULL THEN blamed[worst].threshold
-            WHEN off THEN CASE WHEN consistency < low THEN low ELSE high END END AS threshold,
-       CASE WHEN worst IS NOT NULL THEN blamed[worst].image_id END AS image_id,
-       lacks AS unjudged_rules
-FROM judged"""
+)"""
 
 
 def _limit(bound: Bound, policy: Policy, rule: Rule | None) -> str:

@@ -210,3 +210,13 @@ def _limit(policy: Policy, rule: Rule) -> str:
 
     own = "".join(f" WHEN '{domain}' THEN {violated(domain)}" for domain in policy.rules[rule.name].by_domain)
     return f"CASE domain{own} ELSE {violated(None)} END" if own else violated(None)
+
+
+def violations_sql(policy: Policy, stage: int, scores: str = "scores") -> str:
+    """SQL: (image_id, rule), every rule that an image violates at a stage, not the first one alone."""
+    violated = " UNION ALL ".join(
+        f"SELECT image_id, '{rule.name}' AS rule FROM reached WHERE {code_sql(f'drops_{rule.name}', str(stage))} > 0"
+        for rule in policy.active("image")
+    )
+    nothing = "SELECT image_id, NULL::VARCHAR AS rule FROM judged WHERE false"
+    return f"WITH {judged_ctes(policy, scores)} {violated or nothing}"

@@ -109,7 +109,32 @@ def _added(workspace: Workspace, found: Mapping[str, Any]) -> dict[str, pa.Table
         others = [path for commit in commits[first:] if commit.run_id != found["run_id"] for path in commit.paths]
         later = _keys(workspace, name, others)
         added[name] = keys.join(later, keys.column_names, join_type="left anti")
-    return added
+    return _with_inherited(workspace, added)
+
+
+def _with_inherited(workspace: Workspace, added: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """With the images that the run's sources inherited from a run retracted before, and what is said of those."""
+    told = dict(added)
+    if "sources" not in added:
+        return told
+    fresh = added["images"] if "images" in added else pa.table({"image_id": pa.array([], pa.string())})
+    heirs = workspace.query(
+        "SELECT image_id FROM images SEMI JOIN mine USING (source_id) ANTI JOIN fresh USING (image_id)",
+        mine=added["sources"],
+        fresh=fresh,
+    )
+    if not heirs.num_rows:
+        return told
+    for name in workspace.tables.names():
+        if name in ("images", "outcomes") or name.startswith("score_"):
+            owner = "subject_id" if name == "outcomes" else "image_id"
+            schema = arrow_schema(workspace.tables.open(name))
+            columns = ", ".join(field.name for field in schema if not field.nullable)
+            rows = workspace.query(
+                f"SELECT {columns} FROM {name} WHERE {owner} IN (SELECT image_id FROM heirs)", heirs=heirs
+            )
+            told[name] = pa.concat_tables([told[name], rows], promote_options="permissive") if name in told else rows
+    return told
 
 
 def _appends(workspace: Workspace, name: str, since: int) -> Iterator[_Commit]:
@@ -170,8 +195,9 @@ def _going(added: Mapping[str, pa.Table], kept: Mapping[str, object]) -> dict[st
     stay = pa.array(sorted(kept), pa.string())
     going = {}
     for name, keys in added.items():
-        of_images = name == "images" or name.startswith("score_")
-        going[name] = keys.filter(pc.invert(pc.is_in(keys["image_id"], stay))) if of_images else keys
+        column = "subject_id" if name == "outcomes" else "image_id"
+        of_images = name in ("images", "outcomes") or name.startswith("score_")
+        going[name] = keys.filter(pc.invert(pc.is_in(keys[column], stay))) if of_images else keys
     return going
 
 

@@ -92,8 +92,7 @@ def _verify(workspace: Workspace, run: runs.Run, progress: Progress, sample: int
     total = rows.num_rows
     chosen = None
     if sample is not None:
-        picked = random.sample(range(total), min(sample, total))
-        chosen = frozenset(rows["image_id"].take(picked).to_pylist())
+        chosen = frozenset(random.sample(rows["image_id"].to_pylist(), min(sample, total)))
     checker = _Checker(workspace, chosen)
     _described.cache_clear()
     counts: Counter[str] = Counter()

@@ -64,20 +64,22 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a snapshot's original bytes, captions and scores as shards. Killed, it goes on where it stopped."""
-    from flywheel.errors import UsageError
     from pipelines.export import export as export_snapshot
     from pipelines.judging import judging_views
 
-    if (snapshot_id is None) == (stage is None):
-        raise UsageError("name a snapshot (see `flywheel snapshots`) or a --stage, one of the two")
-    if snapshot_id is not None and allow_unjudged:
-        raise UsageError("a snapshot is frozen already: --allow-unjudged goes with --stage")
+    _check_choice(snapshot_id, stage, allow_unjudged)
     opened = open_workspace(workspace)
     frozen = _freeze(opened, stage, allow_unjudged) if stage is not None else None
     chosen = frozen.snapshot_id if frozen else str(snapshot_id)
     with progress() as show:
         report = export_snapshot(
-            opened, chosen, to, format_name, views=judging_views(opened), progress=show, shard_bytes=shard_mb * 1_000_000
+            opened,
+            chosen,
+            to,
+            format_name,
+            views=judging_views(opened),
+            progress=show,
+            shard_bytes=shard_mb * 1_000_000,
         )
 
     def lines(say: Printer) -> None:
@@ -88,6 +90,15 @@ def export(
         say(f"{report.counts['in']} images in {report.shards} shards ({done})")
 
     emit(as_json, asdict(report), lines)
+
+
+def _check_choice(snapshot_id: str | None, stage: int | None, allow_unjudged: str) -> None:
+    from flywheel.errors import UsageError
+
+    if (snapshot_id is None) == (stage is None):
+        raise UsageError("name a snapshot (see `flywheel snapshots`) or a --stage, one of the two")
+    if snapshot_id is not None and allow_unjudged:
+        raise UsageError("a snapshot is frozen already: --allow-unjudged goes with --stage")
 
 
 def _freeze(workspace: Workspace, stage: int, allow_unjudged: str) -> FreezeReport:

@@ -112,6 +112,11 @@ def export(
         return _report(job, None, {"in": len(job.images), "written": 0, "present": len(job.images), "lost": 0})
     detail = {"to": job.store.root_uri, "format": format_name, "snapshot_id": snapshot_id}
     run = runs.start(workspace, STEP, snapshot_id, detail)
+    return _report(job, run.run_id, _recorded(job, run))
+
+
+def _recorded(job: _Job, run: runs.Run) -> Counter[str]:
+    """Write everything, and record how that ended."""
     counts: Counter[str] = Counter({"in": len(job.images), "written": 0, "present": 0, "lost": 0})
     try:
         _write_all(job, run, counts)
@@ -129,7 +134,7 @@ def export(
         run.end("failed", counts, {"error": str(error)})
         raise FlywheelError(f"cannot write to {job.store.root_uri}: {error}") from error
     run.end("finished", counts)
-    return _report(job, run.run_id, counts)
+    return counts
 
 
 def _prepare(

@@ -65,7 +65,8 @@ WITH held AS (SELECT * FROM snapshots WHERE snapshot_id = '{snapshot_id}'),
                                                 caption_id := caption_id) ORDER BY turn, place) AS captions,
                      arg_min("text", place) FILTER (turn = 0) AS source_caption
               FROM said GROUP BY image_id)
-SELECT held.image_id, s.original_key, coalesce(c."text", s.caption, told.source_caption) AS caption, coalesce(told.captions, []) AS captions,
+SELECT held.image_id, s.original_key, coalesce(c."text", s.caption, told.source_caption) AS caption,
+       coalesce(told.captions, []) AS captions,
        s.dataset, s.licence, i.format, i.width_px, i.height_px, i.bytes, v.domain, held.stage, held.bucket,
        held.resolution_px, held.crop_loss, held.weight, i.uri, i.member, i."offset", i.length,
        i.image_id IS NOT NULL AS is_known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def _readable(path: Path) -> str:
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
+def yard(tmp_path: Path) -> Yard:
     folder = tmp_path / "originals"
     folder.mkdir()
-    yield Yard(init_workspace(str(tmp_path / "ws"), "miniature"), folder)
+    return Yard(init_workspace(str(tmp_path / "ws"), "miniature"), folder)

@@ -182,8 +182,10 @@ def dying(owner, name):
             os.kill(os.getpid(), signal.SIGKILL)
         return plain(*args, **named)
     setattr(owner, name, step)
-for owner, name in ((Tables, "append"), (Tables, "delete_keys"), (Tables, "update_rows"), (Store, "delete"), (Store, "write_new")):
-    dying(owner, name)
+for name in ("append", "delete_keys", "update_rows"):
+    dying(Tables, name)
+for name in ("delete", "write_new"):
+    dying(Store, name)
 workspace = Workspace.open(sys.argv[1])
 forget.forget(workspace, [sys.argv[2]], judging_views(workspace), actor="me", why="asked")
 """

@@ -104,7 +104,9 @@ def test_every_image_left_has_a_source_and_every_source_its_image(yard, plan: li
     retract(yard.workspace, ids[0], dry_run=False)
     left = {content_id(path.read_bytes()) for paths in made[1:] for path in paths}
     held = set(
-        yard.workspace.query("SELECT image_id FROM images JOIN sources USING (source_id)")["image_id"].to_pylist()
+        yard.workspace.query("SELECT images.image_id FROM images JOIN sources USING (source_id)")[
+            "image_id"
+        ].to_pylist()
     )
     assert left <= held
     assert yard.count("sources ANTI JOIN images USING (image_id)") == 0

@@ -108,7 +108,7 @@ stop = workspace.path / "stop"
 while not stop.exists():
     for _ in range(5):
         with duckdb.connect(str(workspace.path / "catalog.duckdb"), read_only=True) as connection:
-            told = connection.sql("SELECT count(*), count(DISTINCT image_id) FROM images").fetchone()
+            told = connection.sql("SELECT count(*), count(DISTINCT image_id) FROM images").fetchall()[0]
         assert told[0] == told[1] and told[0] >= seen, (told, seen)
         seen = told[0]
     rows = ask(workspace, "SELECT count(*) AS n FROM images", {}).rows

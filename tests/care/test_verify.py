@@ -87,7 +87,7 @@ def test_packs_are_looked_at(yard) -> None:  # type: ignore[no-untyped-def]
         path.unlink()
     assert look(yard, full=True).counts == {"in": 2, "intact": 2}
     [pack] = yard.workspace.store.list("packs")
-    os.truncate(yard.workspace.store.path_of(yard.workspace.store.relpath_of(pack.uri)), 600)
+    os.truncate(yard.workspace.store.path_of(yard.workspace.store.relpath_of(pack.uri)), 100)
     assert look(yard).counts["changed"] == 2
 
 

@@ -18,7 +18,9 @@ FILE_FORMATS = ("webdataset", "parquet", "imagefolder")
 SHARD_BYTES = 40_000
 
 
-def run_export(world, folder: Path | str, format_name: str, shard_bytes: int = SHARD_BYTES, snapshot: str | None = None):
+def run_export(
+    world, folder: Path | str, format_name: str, shard_bytes: int = SHARD_BYTES, snapshot: str | None = None
+):
     return export(
         world.workspace,
         snapshot or world.freeze(),
@@ -66,7 +68,7 @@ def test_two_exports_are_equal_byte_for_byte(world, tmp_path, format_name) -> No
 def test_another_export_there_is_refused(world, tmp_path) -> None:
     run_export(world, tmp_path / "a", "webdataset")
     before = files_of(tmp_path / "a")
-    with pytest.raises(UsageError, match="as webdataset; give snapshot .* as parquet a folder of its own"):
+    with pytest.raises(UsageError, match=r"as webdataset; give snapshot .* as parquet a folder of its own"):
         run_export(world, tmp_path / "a", "parquet")
     with pytest.raises(UsageError, match="a folder of its own"):
         run_export(world, tmp_path / "a", "webdataset", snapshot=world.freeze(2))
@@ -106,9 +108,7 @@ def test_a_lost_shard_is_written_again(world, tmp_path, format_name) -> None:
         os.unlink(next(victim.iterdir()) if victim.is_dir() else victim)
     counts = run_export(world, tmp_path / "a", format_name).counts
     assert counts == {"in": 21, "written": shard["images"], "present": 21 - shard["images"], "lost": 0}
-    assert rows_or_files(tmp_path / "a", format_name) == (
-        before if format_name != "lance" else dict(world.originals)
-    )
+    assert rows_or_files(tmp_path / "a", format_name) == (before if format_name != "lance" else dict(world.originals))
 
 
 def rows_or_files(folder: Path, format_name: str) -> dict[str, bytes]:
@@ -168,7 +168,7 @@ def test_changed_and_vanished_originals_stop_the_export(own_world, tmp_path, for
     whole = own_world.paths[changed].read_bytes()
     own_world.paths[changed].write_bytes(whole[:-1] + b"?")
     own_world.paths[vanished].rename(tmp_path / "elsewhere")
-    with pytest.raises(ContentChanged, match="2 of 9 originals vanished or changed.*flywheel verify"):
+    with pytest.raises(ContentChanged, match=r"2 of 9 originals vanished or changed.*flywheel verify"):
         run_export(own_world, tmp_path / "a", format_name, shard_bytes=10_000)
     assert not (tmp_path / "a" / "manifest.json").exists()
     run = own_world.workspace.query("SELECT status, counts FROM runs WHERE step = 'export'").to_pylist()[0]

@@ -34,7 +34,7 @@ def child(world, snapshot: str, to: Path, format_name: str, at_call: int) -> sub
 
 @pytest.fixture(scope="module")
 def undisturbed(world, tmp_path_factory):
-    """By format: the folder of an export that nobody killed, and how many calls it took."""
+    """By format: the folder of an export that nobody killed, and how many calls it took to write."""
     done: dict[str, tuple[Path, int]] = {}
 
     def of(format_name: str) -> tuple[Path, int]:
@@ -54,6 +54,7 @@ def check_killed(world, undisturbed, folder: Path, format_name: str, at: float) 
     snapshot = world.freeze()
     killed = child(world, snapshot, folder, format_name, max(1, round(at * calls)))
     assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
+    assert (folder / ".export").exists() or (folder / "manifest.json").exists() or at < 0.1
     export(
         world.workspace,
         snapshot,

@@ -32,7 +32,9 @@ def exported(world, tmp_path_factory):
             folders[format_name] = tmp_path_factory.mktemp(format_name) / "out"
             to = str(folders[format_name])
             views = world.views
-            export(world.workspace, world.freeze(), to, format_name, views=views, progress=quiet, shard_bytes=SHARD_BYTES)
+            export(
+                world.workspace, world.freeze(), to, format_name, views=views, progress=quiet, shard_bytes=SHARD_BYTES
+            )
         return folders[format_name]
 
     return folder_of

@@ -26,7 +26,9 @@ def test_freezing_twice_gives_one_snapshot(own_world) -> None:
     assert again.run_id is None
     rows = workspace.query("SELECT * FROM snapshots ORDER BY image_id").to_pylist()
     assert [row["image_id"] for row in rows] == sorted(own_world.originals)
-    assert {(row["stage"], row["weight"], row["caption_id"], row["resolution_px"]) for row in rows} == {(4, 1.0, None, 64)}
+    assert {(row["stage"], row["weight"], row["caption_id"], row["resolution_px"]) for row in rows} == {
+        (4, 1.0, None, 64)
+    }
     run = workspace.query(f"SELECT * FROM runs WHERE run_id = '{first.run_id}'").to_pylist()[0]
     assert run["status"] == "finished"
     assert json.loads(run["counts"]) == {"in": 9, "kept": 9, "allowed": 0, "dropped": 0}
@@ -78,7 +80,9 @@ def test_wrong_words(own_world) -> None:
 def test_rows_that_a_killed_freeze_left_are_replaced(own_world) -> None:
     workspace = own_world.workspace
     schema = TABLES["snapshots"].schema
-    rows = workspace.query("SELECT image_id, bucket, resolution_px, crop_loss FROM verdicts WHERE stage = 3", own_world.views)
+    rows = workspace.query(
+        "SELECT image_id, bucket, resolution_px, crop_loss FROM verdicts WHERE stage = 3", own_world.views
+    )
     left = [row | {"stage": 3, "weight": 1.0, "caption_id": None} for row in rows.to_pylist()]
     snapshot_id = content_of(3, left)
     torn = pa.Table.from_pylist([row | {"snapshot_id": snapshot_id} for row in left], schema=schema)

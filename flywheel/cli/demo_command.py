@@ -1,0 +1,59 @@
+"""`flywheel demo`: what `make demo` runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flywheel.cli.app import AsJson, Printer, app, emit, progress, table
+
+
+@app.command()
+def demo(
+    to: Annotated[Path, typer.Option(help="Folder for the sample set and its workspace.")] = Path("demo"),
+    images: Annotated[int, typer.Option(min=60, help="Files in the sample set.")] = 400,
+    as_json: AsJson = False,
+) -> None:
+    """Render images with planted faults, curate them, and score every filter against the planted truth."""
+    from flywheel.cli.funnel_print import funnel_document, print_funnel
+    from flywheel.cli.report_commands import write_report
+    from pipelines.curate import curate
+    from pipelines.demo import demo_workspace, sample_set, score_filters
+    from pipelines.executors import executor
+
+    if not as_json:
+        typer.echo(f"rendering {images} files with planted truth into {to}/sample ...")
+    with progress() as show:
+        planted = sample_set(to / "sample", images, show)
+        workspace = demo_workspace(to / "workspace")
+        if not as_json:
+            typer.echo("curating them: ingest, measure, find duplicates, judge ...")
+        report = curate(workspace, [str(to / "sample" / "images")], executor("local", os.cpu_count() or 1), show)
+    scores = score_filters(workspace, to / "sample", planted)
+    page = write_report(workspace)
+    document = {
+        "funnel": funnel_document(report.funnel),
+        "filters": [asdict(score) | {"passed": score.passed} for score in scores],
+        "report": str(page),
+    }
+
+    def lines(say: Printer) -> None:
+        print_funnel(report.funnel)
+        say("")
+        columns = ["filter", "precision", "recall", "planted", "found", "target", "", "what is counted"]
+        rows = [
+            [s.name, f"{s.precision:.3f}", f"{s.recall:.3f}", s.planted, s.found, s.target]
+            + ["ok" if s.passed else "MISSED", s.note]
+            for s in scores
+        ]
+        table("every filter against the planted truth", columns, rows)
+        say("")
+        say(f"the report, one page to open in a browser: {page}")
+        say("ask it anything:   flywheel sql \"SELECT * FROM rejects\" -w " + str(to / "workspace"))
+        say("now your folder:   flywheel init && flywheel curate YOUR_FOLDER && flywheel report")
+
+    emit(as_json, document, lines)
