@@ -19,8 +19,9 @@ from dashboards import report_data, report_samples
 from dashboards.figures import funnel_figure
 from dashboards.plots import figure, plot, spoken
 from dashboards.report_samples import Group, Original, Sheet, Shown
-from dashboards.report_scores import distributions, limits_of
+from dashboards.report_scores import distributions
 from dashboards.thumbnails import Wanted, thumbnails
+from filters.funnel import Funnel
 from filters.policy import Policy
 from filters.rules import RULES
 from flywheel import __version__
@@ -114,10 +115,19 @@ def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Pag
         rejects=report_data.rejects(workspace),
         facets=report_data.balance(workspace, views, at),
         rules=RULES,
-        limits=limits_of,
+        blamed=_blamed(funnel),
         tile=_tiles(workspace, shown, known),
     )
     return Page(html=html, image_ids=tuple(sorted(known)))
+
+
+def _blamed(funnel: Funnel) -> dict[str, list[str]]:
+    """The rules that drop anything, or leave anything unjudged, at any stage."""
+    tallies = [stage.total for stage in funnel.stages]
+    return {
+        "dropped": [name for name in RULES if any(name in tally.dropped for tally in tallies)],
+        "unjudged": [name for name in RULES if any(name in tally.unjudged for tally in tallies)],
+    }
 
 
 def _shown(sheets: Iterable[Sheet], groups: Iterable[Group], domains: Iterable[Sheet]) -> Iterator[Shown]:

@@ -1,0 +1,35 @@
+"""What many tests share: one small rendered sample set a session, and quick ways to run the engine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from filters.planted.render import render
+from filters.planted.truth import Planted
+
+SHARED = Path(__file__).parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Planted]]:
+    """A sample set of 120 files: root and truth. Read only."""
+    root = tmp_path_factory.mktemp("planted")
+    return root, render(root, seed=11, images=120)
+
+
+@pytest.fixture(scope="session")
+def few_images(planted: tuple[Path, list[Planted]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of about 40 small files of every kind but posters: cheap to curate, every outcome in it."""
+    root, truth = planted
+    folder = tmp_path_factory.mktemp("few") / "images"
+    folder.mkdir()
+    for item in truth:
+        source = root / item.path
+        if item.series or source.is_symlink() or (source.stat().st_size > 150_000 and item.decodes):
+            continue
+        if len(list(folder.iterdir())) < 40:
+            shutil.copy2(source, folder / item.path.replace("/", "_"))
+    return folder
