@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from filters.funnel import funnel_sql
+from filters.pairs import pair_verdicts_sql
 from filters.policy import Policy
 from filters.verdicts import survivors_sql, verdicts_sql
 
@@ -45,6 +46,7 @@ def judged_views(
     return {
         "scores": scores_sql(columns, versions),
         "verdicts": verdicts_sql(policy),
+        "pair_verdicts": pair_verdicts_sql(policy),
         "funnel": funnel_sql(policy),
         "survivors(n)": survivors_sql("n"),
     }

@@ -70,6 +70,7 @@ def ingest(
         workspace_uri=workspace.uri,
         copy_all=copy_all,
         scorers=_SCALED,
+        forgotten=frozenset(workspace.query("SELECT image_id FROM tombstones")["image_id"].to_pylist()),
     )
     config_hash = config_hash_of({"budgets": asdict(config.budgets), "allow_hosts": config.allow_hosts})
     planned: Counter[str] = Counter()
@@ -205,7 +206,6 @@ class _Settlement:
             bytes.fromhex(image): hashlib.sha256(source.encode()).digest()[:8]
             for image, source in zip(images["image_id"], images["source_id"], strict=True)
         }
-        self._forgotten = set(workspace.query("SELECT image_id FROM tombstones")["image_id"].to_pylist())
         self._left = _left_behind(workspace) if runs.was_torn(workspace, STEP) else {}
 
     def settle(self, batch: Batch, answers: Answers) -> Settled:
@@ -218,7 +218,8 @@ class _Settlement:
             counts.update({"in": 1, "new" if status is Status.OK else str(status): 1})
             if failure is not None:
                 counts[f"{failure.status}:{failure.reason}"] += 1
-            self._collect(rows, entry, None if failure else answer, status)
+            if failure is None or failure.reason is not Reason.FORGOTTEN:
+                self._collect(rows, entry, None if failure else answer, status)
         tables = {name: self._table(name, found) for name, found in rows.items()}
         # Scores first, then images, then sources: what is refered to exists before what refers to it.
         order = sorted(tables, key=lambda name: (name == "sources", name == "images", name))
@@ -228,9 +229,6 @@ class _Settlement:
     def _judge(self, entry: _Listed, answer: Seen | Failure) -> tuple[Status, Failure | None]:
         if isinstance(answer, Failure):
             return answer.status, answer
-        if answer.facts.image_id in self._forgotten:
-            failure = Failure(Reason.FORGOTTEN, "this image was forgotten; it must not come back")
-            return failure.status, failure
         key, mark = bytes.fromhex(answer.facts.image_id), hashlib.sha256(entry.source_id.encode()).digest()[:8]
         new = self._brought.setdefault(key, mark) == mark
         return (Status.OK if new else Status.KNOWN), None

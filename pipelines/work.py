@@ -23,13 +23,17 @@ View = TypeVar("View")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestContext:
-    """What every ingest worker knows: limits, where packs go, which scorers ride on the one decode."""
+    """What every ingest worker knows: limits, where packs go, which scorers ride on the one decode.
+
+    Images in `forgotten` are refused before their bytes could reach a pack.
+    """
 
     budgets: Budgets
     fetch: FetchLimits
     workspace_uri: str
     copy_all: bool
     scorers: tuple[str, ...]
+    forgotten: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,8 @@ def ingest_item(item: SourceItem, context: IngestContext) -> Seen | Failure:
         return Failure(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror or error}")
     if isinstance(data, Failure):
         return data
+    if content_id(data) in context.forgotten:
+        return Failure(Reason.FORGOTTEN, "this image was forgotten; it must not come back")
     view = scaled_view(data, context.budgets)
     if isinstance(view, Failure):
         return view

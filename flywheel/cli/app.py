@@ -97,4 +97,13 @@ def progress() -> Iterator[Callable[[str, int, int | None, Mapping[str, int]], N
         yield show
 
 
-from flywheel.cli import data_commands, policy_commands, workspace_commands  # noqa: E402, F401  (they register themselves on `app`)
+from flywheel.cli import (  # noqa: E402, F401  (they register themselves on `app`)
+    care_commands,
+    data_commands,
+    demo_command,
+    export_commands,
+    policy_commands,
+    report_commands,
+    up_commands,
+    workspace_commands,
+)

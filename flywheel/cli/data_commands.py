@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -113,6 +114,21 @@ def curate(
         print_funnel(report.funnel)
 
     emit(as_json, document, lines)
+
+
+@app.command()
+def pairs(
+    listing: Annotated[Path, typer.Argument(help='JSONL of {"references": [...], "target": ..., "instruction": ...}.')],
+    workspace: Where = DEFAULT,
+    dataset: DatasetOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add edit pairs whose images are ingested already, and measure how consistent each is."""
+    from pipelines.pairs import add_pairs
+
+    with progress() as show:
+        report = add_pairs(open_workspace(workspace), listing, dataset or listing.stem, show)
+    _emit_steps(as_json, [report])
 
 
 @app.command()

@@ -113,15 +113,11 @@ def policy_rollback(workspace: Where = DEFAULT, yes: Yes = False, as_json: AsJso
 
 
 @policy_app.command("calibrate")
-def policy_calibrate(
-    scorer: Annotated[str, typer.Argument(help="The scorer whose version changed.")],
-    workspace: Where = DEFAULT,
-    as_json: AsJson = False,
-) -> None:
-    """Propose thresholds for a scorer's present version at the yield of the old ones; prints a policy file."""
+def policy_calibrate(workspace: Where = DEFAULT, as_json: AsJson = False) -> None:
+    """Propose thresholds for scorers that have a newer version, at the yield of the old ones; prints a policy file."""
     from pipelines.calibration import calibrate
 
-    proposal = calibrate(open_workspace(workspace), scorer)
+    proposal = calibrate(open_workspace(workspace))
     emit(as_json, proposal.document, lambda say: say(proposal.text))
 
 
