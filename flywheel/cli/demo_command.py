@@ -19,11 +19,13 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Render images with planted faults, curate them, and score every filter against the planted truth."""
+    from dashboards.report import write_report
     from flywheel.cli.funnel_print import funnel_document, print_funnel
-    from flywheel.cli.report_commands import write_report
     from pipelines.curate import curate
     from pipelines.demo import demo_workspace, sample_set, score_filters
     from pipelines.executors import executor
+    from pipelines.judging import judging_views
+    from pipelines.policies import active_policy
 
     if not as_json:
         typer.echo(f"rendering {images} files with planted truth into {to}/sample ...")
@@ -34,7 +36,8 @@ def demo(
             typer.echo("curating them: ingest, measure, find duplicates, judge ...")
         report = curate(workspace, [str(to / "sample" / "images")], executor("local", os.cpu_count() or 1), show)
     scores = score_filters(workspace, to / "sample", planted)
-    page = write_report(workspace)
+    policy = active_policy(workspace)
+    page = write_report(workspace, policy, judging_views(workspace, policy), None).report
     document = {
         "funnel": funnel_document(report.funnel),
         "filters": [asdict(score) | {"passed": score.passed} for score in scores],
