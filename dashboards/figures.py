@@ -5,6 +5,7 @@ Units are those of an SVG view box, y grows downwards.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ def funnel_figure(funnel: Funnel, trains_at: Sequence[Sequence[int]]) -> FunnelF
     ]
     ribbons = [
         ribbon
-        for number, (before, after) in enumerate(zip(tallies, tallies[1:], strict=False), 1)
+        for number, (before, after) in enumerate(itertools.pairwise(tallies), 1)
         for ribbon in _ribbons(number, before, after, funnel.images)
     ]
     height = TOP + BAND + GAP + BOTTOM

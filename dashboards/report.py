@@ -63,9 +63,7 @@ class Tile:
     missing: str | None
 
 
-def write_report(
-    workspace: Workspace, policy: Policy, views: Mapping[str, str], to: str | None = None
-) -> Written:
+def write_report(workspace: Workspace, policy: Policy, views: Mapping[str, str], to: str | None = None) -> Written:
     """Write the page, and beside it `<name>.ids.json`, from which forgetting knows whom the page shows.
 
     `views`: SQL of `scores` and `verdicts` under `policy`. `to` is a local path or an s3:// URI; by default
@@ -98,25 +96,29 @@ def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Pag
     shown = list(_shown([*([reached] if reached else []), *dropped], groups, domains))
     known = report_samples.originals(workspace, {picture.image_id for picture in shown})
     scores = distributions(workspace, policy, views)
-    html = _environment().get_template("report.html").render(
-        version=__version__,
-        overview=report_data.overview(workspace),
-        policy=policy,
-        funnel=funnel,
-        drawing=funnel_figure(funnel, policy.trains_at),
-        reached=at,
-        judged=[(score, plot(score)) for score in scores if score.rule and score.measured],
-        waiting=[score for score in scores if score.rule and not score.measured],
-        others=[(score, plot(score)) for score in scores if not score.rule and score.measured],
-        kept_sheet=reached,
-        dropped_sheets=dropped,
-        groups=groups,
-        domain_sheets=domains,
-        rejects=report_data.rejects(workspace),
-        facets=report_data.balance(workspace, views, at),
-        rules=RULES,
-        blamed=_blamed(funnel),
-        tile=_tiles(workspace, shown, known),
+    html = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            version=__version__,
+            overview=report_data.overview(workspace),
+            policy=policy,
+            funnel=funnel,
+            drawing=funnel_figure(funnel, policy.trains_at),
+            reached=at,
+            judged=[(score, plot(score)) for score in scores if score.rule and score.measured],
+            waiting=[score for score in scores if score.rule and not score.measured],
+            others=[(score, plot(score)) for score in scores if not score.rule and score.measured],
+            kept_sheet=reached,
+            dropped_sheets=dropped,
+            groups=groups,
+            domain_sheets=domains,
+            rejects=report_data.rejects(workspace),
+            facets=report_data.balance(workspace, views, at),
+            rules=RULES,
+            blamed=_blamed(funnel),
+            tile=_tiles(workspace, shown, known),
+        )
     )
     return Page(html=html, image_ids=tuple(sorted(known)))
 

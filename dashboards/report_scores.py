@@ -159,7 +159,8 @@ def _axis(column: _Column, told: Mapping[str, Any], policy: Policy) -> _Axis:
         bins = max(1, math.ceil((high - low) / width))
         return _Axis(low, low + width * bins, bins)
     margin = 0.02 * (high - low) or 0.5 * abs(high) or 0.5
-    return _Axis(low - margin, high + margin, BINS)
+    floor = 0.0 if quantiles[0] >= 0 else -math.inf  # what is never negative gets no axis below zero
+    return _Axis(max(low - margin, floor), high + margin, BINS)
 
 
 def _histogram(column: _Column, axis: _Axis) -> str:

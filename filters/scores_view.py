@@ -26,8 +26,12 @@ def scores_sql(columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]
     chosen += ["s.metadata_json->>'$.concept' AS concept", "g.representative_id"]
     joins = ["LEFT JOIN sources s ON s.source_id = i.source_id"]
     joins += ["LEFT JOIN duplicate_groups g ON g.image_id = i.image_id"]
-    joins += ["LEFT JOIN (SELECT image_id, max(cosine) AS clip FROM alignment GROUP BY image_id) a ON a.image_id = i.image_id"]
-    joins += ["LEFT JOIN (SELECT image_id, max(tokens) AS caption_tokens FROM captions GROUP BY image_id) c ON c.image_id = i.image_id"]
+    joins += [
+        "LEFT JOIN (SELECT image_id, max(cosine) AS clip FROM alignment GROUP BY image_id) a ON a.image_id = i.image_id"
+    ]
+    joins += [
+        "LEFT JOIN (SELECT image_id, max(tokens) AS caption_tokens FROM captions GROUP BY image_id) c ON c.image_id = i.image_id"
+    ]
     chosen += ["a.clip", "c.caption_tokens"]
     for scorer, own in columns.items():
         joins.append(
@@ -39,9 +43,7 @@ def scores_sql(columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]
     return f"SELECT {', '.join(chosen)} FROM images i {' '.join(joins)}"
 
 
-def judged_views(
-    policy: Policy, columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]
-) -> dict[str, str]:
+def judged_views(policy: Policy, columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]) -> dict[str, str]:
     """Name -> SQL of every view that a policy gives a workspace. `survivors(n)` is a table macro."""
     return {
         "scores": scores_sql(columns, versions),

@@ -23,7 +23,7 @@ from flywheel.records import Status
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace
 from pipelines.engine import Progress, Settled, Step, StepReport, drive, outcome_rows
-from pipelines.executors import Answers, Batch
+from pipelines.executors import Batch
 from pipelines.executors.inline import InlineExecutor
 
 STEP = "duplicates"
@@ -104,7 +104,7 @@ def _hashed() -> str:
 
 
 def _capped(workspace: Workspace) -> int:
-    return workspace.query(hot_buckets_sql(f"({_hashed()})")).num_rows
+    return int(workspace.query(hot_buckets_sql(f"({_hashed()})")).num_rows)
 
 
 def _gather(workspace: Workspace, pending: Sequence[str], version: str) -> _Evidence:

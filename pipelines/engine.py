@@ -105,9 +105,7 @@ def conserve(step: str, counts: Mapping[str, int], parts: Sequence[str]) -> None
         raise ConservationError(f"{step}: {counts.get('in', 0)} came in but {total} are accounted for ({figures})")
 
 
-def drive(
-    workspace: Workspace, step: Step, executor: Executor, law: Sequence[str], progress: Progress
-) -> StepReport:
+def drive(workspace: Workspace, step: Step, executor: Executor, law: Sequence[str], progress: Progress) -> StepReport:
     """Run a step to its end and record the run. Nothing to do starts nothing and records nothing.
 
     Raises AnotherDriver, DiskReserve (the run is paused, tables whole), ConservationError.

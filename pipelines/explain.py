@@ -25,10 +25,14 @@ def find_image(workspace: Workspace, name: str) -> str:
     else:
         uri = name if name.startswith(("http://", "https://")) else canonical_uri(name)
         escaped = uri.replace("'", "''")
-        found = workspace.query(f"SELECT DISTINCT image_id FROM sources WHERE uri = '{escaped}' AND image_id IS NOT NULL")
+        found = workspace.query(
+            f"SELECT DISTINCT image_id FROM sources WHERE uri = '{escaped}' AND image_id IS NOT NULL"
+        )
     ids = found["image_id"].to_pylist()
     if len(ids) != 1:
-        raise UsageError(f"{len(ids)} images answer to {name!r}; give an image_id, 8 or more of its digits, or its path")
+        raise UsageError(
+            f"{len(ids)} images answer to {name!r}; give an image_id, 8 or more of its digits, or its path"
+        )
     return str(ids[0])
 
 
@@ -38,7 +42,8 @@ def explain(workspace: Workspace, name: str) -> dict[str, Any]:
     views = judging_views(workspace)
 
     def rows(sql: str) -> list[dict[str, Any]]:
-        return workspace.query(sql, views).to_pylist()
+        found: list[dict[str, Any]] = workspace.query(sql, views).to_pylist()
+        return found
 
     scores = rows(f"SELECT * FROM scores WHERE image_id = '{image}'")
     return {

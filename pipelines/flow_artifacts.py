@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -129,5 +128,3 @@ def _report(workspace: Workspace) -> str:
 
 def _code(run_id: str | None) -> str:
     return f"`{run_id}`" if run_id else "nothing new"
-
-

@@ -15,7 +15,7 @@ from flywheel.records import Failure, Reason, SourceItem, Status
 from flywheel.schemas import TABLES
 from flywheel.seeds import source_id
 from flywheel.workspace import Workspace, runs
-from pipelines.engine import Settled, Step, StepReport, Progress, config_hash_of, drive, outcome_rows
+from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
 from pipelines.sources import SourceLimits, open_source
 from pipelines.sources.fetch import FetchLimits

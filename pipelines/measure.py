@@ -116,7 +116,7 @@ def plan(workspace: Workspace, kind: Pass, step: str, config_hash: str, retry: b
     )
     settled = "status <> 'quarantined'" if retry else "true"
     rows = workspace.query(
-        f"SELECT i.image_id, i.uri, i.member, i.\"offset\", i.length, coalesce(t.attempt, 0) + 1 AS attempt, {lacks} "
+        f'SELECT i.image_id, i.uri, i.member, i."offset", i.length, coalesce(t.attempt, 0) + 1 AS attempt, {lacks} '
         f"FROM images i JOIN scores s USING (image_id) "
         f"LEFT JOIN (SELECT subject_id, max(attempt) AS attempt FROM outcomes WHERE step = '{step}' GROUP BY 1) t "
         f"ON t.subject_id = i.image_id "

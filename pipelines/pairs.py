@@ -149,7 +149,9 @@ def _settle(
         }
         for pair in fresh
     ]
-    scores = [{"pair_id": pair.pair_id, "version": VERSION, **score} for pair in fresh for score in _scores(pair, thumbs)]
+    scores = [
+        {"pair_id": pair.pair_id, "version": VERSION, **score} for pair in fresh for score in _scores(pair, thumbs)
+    ]
     done = [(pair.pair_id, 1, pair.failure.status if pair.failure else Status.OK, pair.failure) for pair in batch]
     tables = {
         "pair_scores": pa.Table.from_pylist(scores, schema=TABLES["pair_scores"].schema),

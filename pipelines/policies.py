@@ -45,15 +45,18 @@ def load(workspace: Workspace, name: str) -> tuple[Policy, str]:
             return parse(stored, stored=True), stored
     if name in PROFILES:
         return parse(bundled_text(name)), bundled_text(name)
-    raise UsageError(f"no policy {name!r}: give a .toml file, a policy_id from `flywheel policy list`, or {', '.join(PROFILES)}")
+    raise UsageError(
+        f"no policy {name!r}: give a .toml file, a policy_id from `flywheel policy list`, or {', '.join(PROFILES)}"
+    )
 
 
 def history(workspace: Workspace) -> list[dict[str, object]]:
     """Every activation, oldest first, with the policy's name and text."""
-    return workspace.query(
+    rows: list[dict[str, object]] = workspace.query(
         'SELECT e.seq, e.policy_id, e.event, e.actor, e."at", p.name, p.text '
         "FROM policy_events e JOIN policies p USING (policy_id) ORDER BY e.seq"
     ).to_pylist()
+    return rows
 
 
 def activate(workspace: Workspace, text: str, *, event: str = "activated", stored: bool = False) -> Policy:
@@ -67,15 +70,17 @@ def activate(workspace: Workspace, text: str, *, event: str = "activated", store
     known = workspace.query(f"SELECT count(*) AS n FROM policies WHERE policy_id = '{policy.policy_id}'")
     if not known["n"][0].as_py():
         row = {"policy_id": policy.policy_id, "name": policy.name, "text": text}
-        workspace.tables.append("policies", pa.Table.from_pylist([row], schema=TABLES["policies"].schema), run_id=_FENCE)
-    row = {
+        workspace.tables.append(
+            "policies", pa.Table.from_pylist([row], schema=TABLES["policies"].schema), run_id=_FENCE
+        )
+    happened = {
         "seq": len(past),
         "policy_id": policy.policy_id,
         "event": event,
         "actor": getpass.getuser(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    events.append(pa.Table.from_pylist([row], schema=TABLES["policy_events"].schema))
+    events.append(pa.Table.from_pylist([happened], schema=TABLES["policy_events"].schema))
     return policy
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -69,19 +70,21 @@ def serve_curate(
     # Read when prefect is first imported, which is from here on, and by the processes of flow runs.
     os.environ["PREFECT_API_URL"] = api_url
     _check_cron(cron)
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _running_server(api_url) if running else _own_server(port, api_url) as pid:
             _serve(workspace, sources, cron, executor_name, lambda name: ready(_up(api_url, name, cron, pid)))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return
 
 
 def _serve(
-    workspace: Workspace, sources: Sequence[str], cron: str | None, executor_name: str, registered: Callable[[str], None]
+    workspace: Workspace,
+    sources: Sequence[str],
+    cron: str | None,
+    executor_name: str,
+    registered: Callable[[str], None],
 ) -> None:
-    import asyncio
-
     from prefect.runner import Runner
 
     from pipelines.flows import curate_deployment
@@ -95,7 +98,7 @@ def _serve(
         serving = asyncio.ensure_future(runner.start())
         await asyncio.sleep(0)
         # The runner has just put its own handler there, which would leave without unwinding.
-        signal.signal(signal.SIGTERM, _as_interrupt)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
         registered(f"{deployment.flow_name}/{deployment.name}")
         await serving
 
@@ -149,7 +152,9 @@ def _await_health(process: subprocess.Popen[bytes], api_url: str, log_path: Path
         if process.poll() is not None:
             raise ServerFailed(f"the Prefect server ended while starting: {_last_line(log_path)} ({log_path})")
         if time.monotonic() > until:
-            raise ServerFailed(f"the Prefect server does not answer after {_START_S:g} s: {_last_line(log_path)} ({log_path})")
+            raise ServerFailed(
+                f"the Prefect server does not answer after {_START_S:g} s: {_last_line(log_path)} ({log_path})"
+            )
         time.sleep(0.5)
     if process.poll() is not None:  # somebody else's server answered
         raise ServerFailed(f"the Prefect server ended while starting: {_last_line(log_path)} ({log_path})")
@@ -176,7 +181,9 @@ def _home(workspace: Workspace) -> Path:
     if given:
         return Path(given)
     if not workspace.is_local:
-        raise UsageError(f"{workspace.uri} is no local folder: set PREFECT_HOME for the server's state, or PREFECT_API_URL")
+        raise UsageError(
+            f"{workspace.uri} is no local folder: set PREFECT_HOME for the server's state, or PREFECT_API_URL"
+        )
     return workspace.path / "prefect"
 
 
@@ -210,5 +217,5 @@ def _last_line(log_path: Path) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _as_interrupt(_: int, __: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGINT)
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt

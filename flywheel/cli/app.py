@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from flywheel.workspace import Workspace
+    from pipelines.engine import Progress
 
 app = typer.Typer(
     help="A data engine and closed-loop flywheel for text-to-image models.",
@@ -25,7 +26,9 @@ Where = Annotated[
     str, typer.Option("--workspace", "-w", envvar="FLYWHEEL_WORKSPACE", help="Workspace folder or object-store URI.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-ExecutorOption = Annotated[str, typer.Option("--executor", help="local processes, or ray (RAY_ADDRESS or a local cluster).")]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="local processes, or ray (RAY_ADDRESS or a local cluster).")
+]
 WorkersOption = Annotated[int, typer.Option("--workers", help="Workers; 0: as configured, else one a core.")]
 DEFAULT = "./workspace"
 
@@ -71,10 +74,17 @@ def _cell(value: Any) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int | None, Mapping[str, int]], None]]:
+def progress() -> Iterator[Progress]:
     """Progress bars on stderr, one a step; plain silence when stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description:16}"),
@@ -91,7 +101,9 @@ def progress() -> Iterator[Callable[[str, int, int | None, Mapping[str, int]], N
         def show(step: str, done: int, total: int | None, counts: Mapping[str, int]) -> None:
             if step not in tasks:
                 tasks[step] = bars.add_task(step, total=total, counts="")
-            told = "  ".join(f"{name} {value}" for name, value in counts.items() if value and ":" not in name and name != "in")
+            told = "  ".join(
+                f"{name} {value}" for name, value in counts.items() if value and ":" not in name and name != "in"
+            )
             bars.update(tasks[step], completed=done, total=total or done, counts=told)
 
         yield show

@@ -104,9 +104,7 @@ def curate(
 
     opened = open_workspace(workspace)
     with progress() as show:
-        report = curate(
-            opened, sources, _executor(opened, executor, workers), show, dataset=dataset, copy_all=copy
-        )
+        report = curate(opened, sources, _executor(opened, executor, workers), show, dataset=dataset, copy_all=copy)
     document = {"steps": [_step(step) for step in report.steps], "funnel": funnel_document(report.funnel)}
 
     def lines(say: Printer) -> None:
@@ -184,4 +182,6 @@ def _say_steps(say: Printer, reports: list[StepReport]) -> None:
         say(f"{report.step:16} {told if report.run_id else f'nothing new ({told})' if counts else told}")
     reasons = [(name, value) for report in reports for name, value in report.counts.items() if ":" in name]
     if reasons:
-        table("not taken", ["outcome", "reason", "images"], [[*name.split(":"), value] for name, value in sorted(reasons)])
+        table(
+            "not taken", ["outcome", "reason", "images"], [[*name.split(":"), value] for name, value in sorted(reasons)]
+        )

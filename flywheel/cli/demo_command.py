@@ -49,14 +49,13 @@ def demo(
         say("")
         columns = ["filter", "precision", "recall", "planted", "found", "target", "", "what is counted"]
         rows = [
-            [s.name, f"{s.precision:.3f}", f"{s.recall:.3f}", s.planted, s.found, s.target]
-            + ["ok" if s.passed else "MISSED", s.note]
+            [s.name, f"{s.precision:.3f}", f"{s.recall:.3f}", s.planted, s.found, s.target, "ok" if s.passed else "MISSED", s.note]
             for s in scores
         ]
         table("every filter against the planted truth", columns, rows)
         say("")
         say(f"the report, one page to open in a browser: {page}")
-        say("ask it anything:   flywheel sql \"SELECT * FROM rejects\" -w " + str(to / "workspace"))
+        say('ask it anything:   flywheel sql "SELECT * FROM rejects" -w ' + str(to / "workspace"))
         say("now your folder:   flywheel init && flywheel curate YOUR_FOLDER && flywheel report")
 
     emit(as_json, document, lines)

@@ -82,7 +82,12 @@ def policy_diff(
     new = load(opened, second or first)[0]
     old = load(opened, first)[0] if second else active_policy(opened)
     lines = diff(old, new)
-    emit(as_json, list(lines), lambda say: [say(line) for line in lines or ("they judge alike",)])  # type: ignore[arg-type, return-value]
+
+    def told(say: Printer) -> None:
+        for line in lines or ("they judge alike",):
+            say(line)
+
+    emit(as_json, list(lines), told)
 
 
 @policy_app.command("impact")

@@ -27,7 +27,9 @@ def init(
         raise UsageError(f"no profile {profile!r}; there are miniature, cpu and full")
     made = init_workspace(workspace, profile)
     document = {"workspace": made.uri, "format": made.format, "profile": profile}
-    emit(as_json, document, lambda say: say(f"made {made.uri} ({profile}); next: flywheel curate FOLDER -w {workspace}"))
+    emit(
+        as_json, document, lambda say: say(f"made {made.uri} ({profile}); next: flywheel curate FOLDER -w {workspace}")
+    )
 
 
 @app.command()
@@ -59,7 +61,9 @@ def status(workspace: Where = DEFAULT, as_json: AsJson = False) -> None:
 
     def lines(say: Printer) -> None:
         for name, value in told.items():
-            say(f"{name:18} {value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}")
+            say(
+                f"{name:18} {value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}"
+            )
 
     emit(as_json, told, lines)
 
@@ -79,7 +83,15 @@ def runs_list(
         )
         .to_pylist()
     )
-    emit(as_json, rows, lambda say: table(None, ["run", "step", "status", "started", "wall s", "cpu s", "counts"], [list(row.values()) for row in rows]))
+    emit(
+        as_json,
+        rows,
+        lambda say: table(
+            None,
+            ["run", "step", "status", "started", "wall s", "cpu s", "counts"],
+            [list(row.values()) for row in rows],
+        ),
+    )
 
 
 @runs_app.command("show")
@@ -161,7 +173,9 @@ def maintain(
     done = maintain(open_workspace(workspace), dry_run=dry_run)
 
     def lines(say: Printer) -> None:
-        rows: list[list[Any]] = [[t["table"], t["files_before"], t["files_after"], t["vacuumed"]] for t in done["tables"]]
+        rows: list[list[Any]] = [
+            [t["table"], t["files_before"], t["files_after"], t["vacuumed"]] for t in done["tables"]
+        ]
         table(None, ["table", "files before", "after", "vacuumed"], rows)
         say(f"{len(done['packs'])} packs {'would be ' if dry_run else ''}removed")
 
@@ -171,7 +185,7 @@ def maintain(
 def _run(workspace: str, run_id: str) -> dict[str, Any]:
     from flywheel.errors import UsageError
 
-    rows = open_workspace(workspace).query("SELECT * FROM runs").to_pylist()
+    rows: list[dict[str, Any]] = open_workspace(workspace).query("SELECT * FROM runs").to_pylist()
     found = next((row for row in rows if row["run_id"] == run_id), None)
     if found is None:
         raise UsageError(f"no run {run_id!r}; see `flywheel runs list`")

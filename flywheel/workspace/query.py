@@ -27,9 +27,7 @@ class Answer:
     truncated: bool
 
 
-def ask(
-    workspace: Workspace, sql: str, views: Mapping[str, str], versions: Mapping[str, int] | None = None
-) -> Answer:
+def ask(workspace: Workspace, sql: str, views: Mapping[str, str], versions: Mapping[str, int] | None = None) -> Answer:
     """Answer one SELECT over the tables (at `versions`, when given).
 
     Raises QueryRefused for anything but one SELECT within the tables, QueryFailed for what DuckDB

@@ -125,7 +125,7 @@ def _alive(driver: Mapping[str, Any], last: datetime) -> bool:
         return (datetime.now(UTC) - last).total_seconds() < _SILENCE_S
     try:
         process = psutil.Process(driver["pid"])
-        return process.create_time() == driver["born"] and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.create_time() == driver["born"] and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -120,7 +120,9 @@ class Tables:
         source = pa.Table.from_pylist(list(rows), pa.schema([schema.field(column) for column in rows[0]]))
         values = {f'"{column}"': f's."{column}"' for column in rows[0] if column != key}
         (
-            table.merge(source, f"t.{key} = s.{key}", source_alias="s", target_alias="t", commit_properties=_stamp(run_id))
+            table.merge(
+                source, f"t.{key} = s.{key}", source_alias="s", target_alias="t", commit_properties=_stamp(run_id)
+            )
             .when_matched_update(values)
             .execute()
         )
@@ -206,7 +208,11 @@ def _settings(spec: TableSpec) -> dict[str, str]:
         if with_stats
         else {"delta.dataSkippingNumIndexedCols": "0"}
     )
-    return {"delta.logRetentionDuration": _LOG_RETENTION, "delta.deletedFileRetentionDuration": "interval 1 days", **stats}
+    return {
+        "delta.logRetentionDuration": _LOG_RETENTION,
+        "delta.deletedFileRetentionDuration": "interval 1 days",
+        **stats,
+    }
 
 
 def _delta_type(kind: pa.DataType) -> str:

@@ -30,10 +30,10 @@ class Task:
     item_s: float
     batch: str | None = None
 
-    def sandbox(self) -> Sandbox:
+    def sandbox(self) -> Sandbox[Any, Any]:
         return Sandbox(self.item, memory_bytes=self.memory_bytes, item_s=self.item_s, context=self.context)
 
-    def answer(self, sandbox: Sandbox, items: Batch) -> Answers:
+    def answer(self, sandbox: Sandbox[Any, Any], items: Batch) -> Answers:
         if self.batch is None:
             return list(sandbox.run(items))
         module, _, function = self.batch.partition(":")

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
 
 from flywheel.images.sandbox import Sandbox
 from pipelines.executors import Answers, Batch, Task
@@ -24,7 +25,7 @@ class LocalExecutor:
         self, task: Task | None, batches: Iterable[Batch], on_wait: Callable[[], None]
     ) -> Iterator[tuple[Batch, Answers]]:
         assert task is not None, "a step without a task runs inline"
-        idle: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
+        idle: queue.SimpleQueue[Sandbox[Any, Any]] = queue.SimpleQueue()
         sandboxes = [task.sandbox() for _ in range(self.workers)]
         for sandbox in sandboxes:
             idle.put(sandbox)

@@ -20,9 +20,7 @@ class RetryingExecutor:
     cannot be read twice; for those the whole step is, which leaves out what is complete.
     """
 
-    def __init__(
-        self, inner: Executor, warn: Callable[[str], None], delays_s: Sequence[float] = DELAYS_S
-    ) -> None:
+    def __init__(self, inner: Executor, warn: Callable[[str], None], delays_s: Sequence[float] = DELAYS_S) -> None:
         self._inner, self._warn, self._delays_s = inner, warn, delays_s
         self.workers = inner.workers
 

@@ -100,7 +100,9 @@ def test_a_full_disk_pauses_with_whole_tables_and_goes_on_later(workspace: Works
     with pytest.raises(DiskReserve, match="paused"):
         drive(workspace, step_of(fills_the_disk()), InlineExecutor(), ("kept",), silent)
     assert workspace.query("SELECT status FROM runs")["status"].to_pylist() == ["paused"]
-    kept = [name for (name,) in zip(*workspace.query("SELECT image_id FROM tombstones").to_pydict().values(), strict=True)]
+    kept = [
+        name for (name,) in zip(*workspace.query("SELECT image_id FROM tombstones").to_pydict().values(), strict=True)
+    ]
     done = workspace.query("SELECT subject_id FROM outcomes")["subject_id"].to_pylist()
     assert kept == done
     workspace.store.write_new("flywheel.toml", b"")

@@ -96,7 +96,9 @@ def test_a_retry_turns_quarantine_into_an_image(tmp_path: Path, few_images: Path
     workspace = init_workspace(str(tmp_path / "ws"), "cpu")
     folder = tmp_path / "folder"
     folder.mkdir()
-    picture = next(file for file in sorted(few_images.iterdir()) if file.suffix == ".jpg" and file.stat().st_size > 9_000)
+    picture = next(
+        file for file in sorted(few_images.iterdir()) if file.suffix == ".jpg" and file.stat().st_size > 9_000
+    )
     shutil.copy2(picture, folder / "a.jpg")
     config = (tmp_path / "ws/flywheel.toml").read_text()
     (tmp_path / "ws/flywheel.toml").write_text(config.replace("decode_s = 20.0", "decode_s = 0.000001"))

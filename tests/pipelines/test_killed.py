@@ -45,7 +45,9 @@ def contents(workspace: Workspace) -> dict[str, list[str]]:
 
 
 def settle_conservation(workspace: Workspace, files: int) -> None:
-    outcomes = workspace.query("SELECT count(*) AS n, count(DISTINCT subject_id) AS d FROM outcomes WHERE step = 'ingest'")
+    outcomes = workspace.query(
+        "SELECT count(*) AS n, count(DISTINCT subject_id) AS d FROM outcomes WHERE step = 'ingest'"
+    )
     assert outcomes.to_pylist() == [{"n": files, "d": files}]
 
 

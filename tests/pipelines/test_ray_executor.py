@@ -147,7 +147,9 @@ def test_no_cluster_at_the_address_is_one_line(monkeypatch: pytest.MonkeyPatch):
             print(error)
     """
     environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1"}
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True
+    )
     assert done.stdout.startswith("cannot reach the Ray cluster at RAY_ADDRESS=127.0.0.1:1: ")
     assert len(done.stdout.splitlines()) == 1
     assert issubclass(UsageError, Exception)

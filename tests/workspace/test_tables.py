@@ -20,7 +20,14 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def outcome(subject: str) -> pa.Table:
-    row = {"step": "ingest", "subject_id": subject, "config_hash": "c", "attempt": 1, "status": "ok", "retryable": False}
+    row = {
+        "step": "ingest",
+        "subject_id": subject,
+        "config_hash": "c",
+        "attempt": 1,
+        "status": "ok",
+        "retryable": False,
+    }
     return pa.Table.from_pylist([row], schema=OUTCOMES)
 
 
@@ -61,14 +68,18 @@ def test_captions_and_places_stay_out_of_the_log(workspace: Workspace) -> None:
     assert b"secret" not in log
 
 
-def test_a_column_added_by_a_migration_reads_as_null_in_old_rows(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_added_by_a_migration_reads_as_null_in_old_rows(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = {"image_id": "i", "why": "w"}
     workspace.tables.append("tombstones", pa.Table.from_pylist([row], schema=TABLES["tombstones"].schema), run_id="r")
     spec = TABLES["tombstones"]
     wider = TableSpec(
         name=spec.name, key=spec.key, schema=spec.schema.append(pa.field("court", pa.string())), says=spec.says
     )
-    later = Migration(migrations.FORMAT + 1, "who ordered it", (wider, score_spec("beauty", "x", {"beauty": pa.float64()})))
+    later = Migration(
+        migrations.FORMAT + 1, "who ordered it", (wider, score_spec("beauty", "x", {"beauty": pa.float64()}))
+    )
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, later))
     monkeypatch.setattr(migrations.pending, "__defaults__", (migrations.MIGRATIONS,))
     monkeypatch.setattr(migrations, "FORMAT", later.number)
@@ -116,7 +127,7 @@ def test_a_live_driver_is_named_and_a_dead_one_superseded(workspace: Workspace) 
     again = runs.start(workspace, "ingest")
     again.event("heartbeat", driver=None)
     dead = runs.start(workspace, "filter")
-    dead.event("started", driver='{"host": "%s", "pid": 2, "born": 1.0}' % __import__("socket").gethostname())
+    dead.event("started", driver='{{"host": "{}", "pid": 2, "born": 1.0}}'.format(__import__("socket").gethostname()))
     rows = {row["run_id"]: row for row in workspace.query("SELECT run_id, status, counts FROM runs").to_pylist()}
     assert rows[run.run_id]["status"] == "finished"
     assert rows[run.run_id]["counts"] == '{"in": 1}'
