@@ -150,7 +150,7 @@ def _line(told: Distribution, threshold: Threshold) -> Line:
 
 
 def _labels(told: Distribution, thresholds: Sequence[Threshold]) -> Iterator[Label]:
-    """Neighbours of one bound share a label; labels that would overlap step down to another row."""
+    """Neighbours of one bound share a label; labels that would overlap step up to another row."""
     ends: dict[int, float] = {}
     for cluster in _clusters(told, thresholds):
         low, high = cluster[0].value, cluster[-1].value
@@ -163,7 +163,7 @@ def _labels(told: Distribution, thresholds: Sequence[Threshold]) -> Iterator[Lab
         x = min(max(middle, half), PLOT_WIDTH - half)
         level = next((row for row in range(LEVELS) if ends.get(row, -1e9) < x - half), LEVELS - 1)
         ends[level] = x + half + LETTER
-        yield Label(x=x, y=10 + 11 * level, text=text)
+        yield Label(x=x, y=32 - 11 * level, text=text)
 
 
 def _clusters(told: Distribution, thresholds: Sequence[Threshold]) -> Iterator[list[Threshold]]:

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 
 # An overlay adds words to one side; different wording leaves words without a partner on both.
-# A reader's slips do too, most of all on a smaller copy: one word in four is forgiven. Our choice.
-FORGIVEN = 1 / 4
+# A reader's slips do too, most of all on a smaller copy: one word in six is forgiven. Our choice.
+FORGIVEN = 1 / 6
 # Two readings of one word agree in at least this share of their character pairs. Our choice.
 SAME_WORD = 0.5
 MIN_LETTERS = 3

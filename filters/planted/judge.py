@@ -20,6 +20,8 @@ Pair = tuple[str, str]
 # The targets that the project sets itself for planted truth.
 DUPLICATE_TARGET = 0.98
 QUALITY_TARGET = 0.95
+# Told all the same: two edits at once, and content turned without EXIF, for which there is only a sign.
+NO_TARGET = 0.0
 QUALITY_FAULTS = ("blur", "flat", "noise", "compression")
 _ACCEPTED = frozenset({OK, "new", "known"})
 
@@ -68,11 +70,12 @@ def judge(planted: Sequence[Planted], observed: Observed) -> list[FilterScore]:
         _ingest(planted, observed),
         _exif(planted, observed),
         _exact(planted, observed),
-        _near_pairs(planted, observed),
-        _near_dropped(planted, observed),
+        _near_pairs(_single_edits(planted), observed),
+        _near_dropped(_single_edits(planted), observed),
+        _combined(planted, observed),
         _lookalikes(planted, observed),
         *(_fault(name, planted, observed, QUALITY_TARGET) for name in QUALITY_FAULTS),
-        *([_fault("rotated", planted, observed, QUALITY_TARGET)] if "rotated" in observed.flagged else []),
+        *([_fault("rotated", planted, observed, NO_TARGET)] if "rotated" in observed.flagged else []),
     ]
 
 
@@ -183,6 +186,17 @@ def _exact(planted: Sequence[Planted], observed: Observed) -> FilterScore:
 def _near_pairs(planted: Sequence[Planted], observed: Observed) -> FilterScore:
     true, found = _grouped_pairs(planted, observed)
     return _score("near duplicates, pairs", true, found, DUPLICATE_TARGET, "pairs of images in one group")
+
+
+def _single_edits(planted: Sequence[Planted]) -> list[Planted]:
+    return [item for item in planted if "+" not in (item.edit or "")]
+
+
+def _combined(planted: Sequence[Planted], observed: Observed) -> FilterScore:
+    """Two edits at once, a crop and an overlay say: the files that were grouped with their original."""
+    edited = {item.path: item.near_duplicate_of for item in planted if "+" in (item.edit or "")}
+    found = {path for path, original in edited.items() if _same_group(observed, path, original)}
+    return _score("near duplicates, two edits", set(edited), found, NO_TARGET, "files grouped with their original")
 
 
 def _grouped_pairs(planted: Sequence[Planted], observed: Observed) -> tuple[set[Pair], set[Pair]]:

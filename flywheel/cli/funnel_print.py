@@ -16,21 +16,12 @@ def print_funnel(funnel: Funnel, by: str = "stage") -> None:
     for stage in funnel.stages:
         groups: Mapping[str, Tally] = {"domain": stage.by_domain, "bucket": stage.by_bucket}.get(by, {"": stage.total})
         for name, tally in groups.items():
-            rows.append(
-                [stage.stage, *([name] if by != "stage" else []), tally.images, tally.kept, tally.dropped_total, tally.unjudged_total, _named(tally.dropped), _named(tally.unjudged)]
-            )
+            counts = [tally.images, tally.kept, tally.dropped_total, tally.unjudged_total]
+            group = [name] if by != "stage" else []
+            rows.append([stage.stage, *group, *counts, _named(tally.dropped), _named(tally.unjudged)])
     head = ["stage", *([by] if by != "stage" else []), "in", "kept", "dropped", "unjudged"]
-    head += ["dropped by", "unjudged for want of"]
-        "stage",
-        *([by] if by != "stage" else []),
-        "in",
-        "kept",
-        "dropped",
-        "unjudged",
-        "dropped by",
-        "unjudged for want of",
-    ]
-    table(f"funnel of {funnel.images} images under policy {funnel.policy_name} ({funnel.policy_id})", head, rows)
+    title = f"funnel of {funnel.images} images under policy {funnel.policy_name} ({funnel.policy_id})"
+    table(title, [*head, "dropped by", "unjudged for want of"], rows)
 
 
 def print_changes(changes: Sequence[StageChange]) -> None:

@@ -69,7 +69,7 @@ def test_a_killed_worker_loses_and_repeats_nothing_for_the_reader(tmp_path: Path
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_a_worker_raises_is_one_line(capfd: pytest.CaptureFixture[str]):
-    with pytest.raises(SourceError, match="^said by a worker$"):
+    with pytest.raises(SourceError, match=r"^said by a worker$"):
         list(RayExecutor(WORKERS).map(task_of(batch="executor_tasks:refuses"), [[1], [2]], nothing))
     with pytest.raises(RayWorkFailed) as broken:
         list(RayExecutor(WORKERS).map(task_of(batch="executor_tasks:breaks"), [[1], [2]], nothing))
