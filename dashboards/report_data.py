@@ -166,12 +166,12 @@ def balance(workspace: Workspace, views: Views, at: Reached | None) -> tuple[Fac
 
     The resolution is the one an image would be trained at in the last stage.
     """
-    stage = at.stage if at else STAGES[0]
+    stage, verdict = (at.stage, at.verdict) if at else (STAGES[0], "kept")
     rows = workspace.query(
         f"""
 SELECT last.domain, last.bucket, last.resolution_px, s.dataset, s.licence, s.script,
        grouping(last.domain, last.bucket, last.resolution_px, s.dataset, s.licence, s.script) AS facet,
-       count(*) AS images, count(*) FILTER (here.verdict <> 'dropped') AS remaining
+       count(*) AS images, count(*) FILTER (here.verdict = '{verdict}') AS remaining
 FROM verdicts last JOIN verdicts here USING (image_id) JOIN scores s USING (image_id)
 WHERE last.stage = {STAGES[-1]} AND here.stage = {stage}
 GROUP BY GROUPING SETS ((last.domain), (last.bucket), (last.resolution_px), (s.dataset), (s.licence), (s.script))""",

@@ -14,7 +14,7 @@ from flywheel.workspace import Workspace
 from pipelines.engine import Progress, Settled, Step, StepReport, drive, outcome_rows
 from pipelines.executors import Answers, Batch
 from pipelines.executors.inline import InlineExecutor
-from pipelines.judging import judging_views, score_columns
+from pipelines.judging import judging_views
 
 STEP = "measure.domain"
 LAW = ("measured",)
@@ -38,7 +38,7 @@ def name_domains(workspace: Workspace, progress: Progress) -> StepReport:
     def settle(batch: Batch, _: Answers) -> Settled:
         assert scorer.measure is not None
         rows = [
-            {"image_id": row["image_id"], "version": scorer.version, **scorer.measure(_by_scorer(row))}
+            {"image_id": row["image_id"], "version": scorer.version, **scorer.measure(row)}
             for row in batch
             if row["image_id"] not in written
         ]
@@ -55,16 +55,6 @@ def name_domains(workspace: Workspace, progress: Progress) -> StepReport:
         total=pending.num_rows,
     )
     return drive(workspace, step, InlineExecutor(), LAW, progress)
-
-
-def _by_scorer(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The wide row under the names that derived scorers read: `<scorer>_<column>`."""
-    return {
-        f"{name}_{column}": row[column]
-        for name, columns in score_columns().items()
-        for column in columns
-        if column in row
-    }
 
 
 def _batches(rows: pa.Table) -> Iterator[list[Mapping[str, Any]]]:

@@ -54,6 +54,12 @@ def test_scores_are_there_once_for_every_image(curated: Workspace) -> None:
     assert dropped_early["n"][0].as_py() == 0
 
 
+def test_every_image_has_a_domain(curated: Workspace) -> None:
+    domains = curated.query("SELECT domain, count(*) AS n FROM score_domain GROUP BY 1").to_pylist()
+    assert {row["domain"] for row in domains} <= {"photo", "design", "poster", "slide", "diagram", "document"}
+    assert "photo" in {row["domain"] for row in domains}
+
+
 def test_a_second_time_nothing_is_new_and_no_pixel_is_read(
     curated: Workspace, few_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
