@@ -180,7 +180,11 @@ def _clusters(told: Distribution, thresholds: Sequence[Threshold]) -> Iterator[l
 
 def _refused(told: Distribution, threshold: Threshold) -> Shade:
     x = _x(told, threshold.value)
-    return Shade(x=left_of(told), width=x - left_of(told)) if threshold.bound == "min" else Shade(x=x, width=PLOT_RIGHT - x)
+    return (
+        Shade(x=left_of(told), width=x - left_of(told))
+        if threshold.bound == "min"
+        else Shade(x=x, width=PLOT_RIGHT - x)
+    )
 
 
 def _row(told: Distribution, limits: Limits, number: int) -> DomainRow:

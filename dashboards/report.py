@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,7 @@ def write_report(workspace: Workspace, policy: Policy, views: Mapping[str, str],
         store.delete(ids)
     store.write_new(name, content)
     store.write_new(ids, (json.dumps(page.image_ids, indent=0) + "\n").encode())
-    return Written(report=f"{folder}/{name}", ids=f"{folder}/{ids}", images=len(page.image_ids), bytes=len(content))
+    return Written(report=store.uri_of(name), ids=store.uri_of(ids), images=len(page.image_ids), bytes=len(content))
 
 
 def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Page:
@@ -147,16 +148,19 @@ def _tiles(workspace: Workspace, shown: Sequence[Shown], known: Mapping[str, Ori
     wanted = [Wanted(image_id=original.image_id, locator=original.locator) for original in known.values()]
     drawn = thumbnails(wanted, workspace.config.ingest.budgets)
     encoded = {key: base64.b64encode(jpeg).decode() for key, jpeg in drawn.items() if isinstance(jpeg, bytes)}
-    fitting: set[Shown] = set()
+    fitting: set[str] = set()
     room = PICTURE_BYTES
-    for picture in shown:
-        room -= len(encoded.get(picture.image_id, ""))
+    for image_id, times in Counter(picture.image_id for picture in shown).items():
+        room -= times * len(encoded.get(image_id, ""))
         if room >= 0:
-            fitting.add(picture)
+            fitting.add(image_id)
 
     def tile(picture: Shown) -> Tile:
         answer = drawn[picture.image_id]
-        missing = answer.detail if isinstance(answer, Failure) else None if picture in fitting else "the page is full"
+        if isinstance(answer, Failure):
+            missing: str | None = answer.detail
+        else:
+            missing = None if picture.image_id in fitting else "the page is full"
         jpeg = None if missing else encoded[picture.image_id]
         return Tile(shown=picture, original=known[picture.image_id], jpeg=jpeg, missing=missing)
 

@@ -127,6 +127,7 @@ WITH members AS (
   SELECT *, count(*) OVER (PARTITION BY representative_id) AS size,
          row_number() OVER (PARTITION BY representative_id ORDER BY image_id) AS place
   FROM duplicate_groups WHERE image_id <> representative_id
+    AND image_id IN (SELECT image_id FROM images) AND representative_id IN (SELECT image_id FROM images)
 )
 SELECT * FROM members WHERE place <= {MEMBERS}
 QUALIFY dense_rank() OVER (ORDER BY size DESC, representative_id) <= {GROUPS}

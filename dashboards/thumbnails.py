@@ -34,8 +34,8 @@ def thumbnails(wanted: Sequence[Wanted], budgets: Budgets) -> dict[str, bytes | 
     """
     task = "dashboards.thumbnails:thumbnail"
     memory = budgets.child_memory_bytes
-    sandbox: Sandbox[Wanted, bytes]
-    with Sandbox(task, memory_bytes=memory, item_s=budgets.decode_s, context=budgets) as sandbox:
+    sandbox: Sandbox[Wanted, bytes] = Sandbox(task, memory_bytes=memory, item_s=budgets.decode_s, context=budgets)
+    with sandbox:
         return {item.image_id: answer for item, answer in zip(wanted, sandbox.run(wanted), strict=True)}
 
 

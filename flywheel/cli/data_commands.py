@@ -177,11 +177,16 @@ def _emit_steps(as_json: bool, reports: list[StepReport]) -> None:
 
 def _say_steps(say: Printer, reports: list[StepReport]) -> None:
     for report in reports:
-        counts = {name: value for name, value in report.counts.items() if ":" not in name}
+        counts = {name.replace(":", " "): value for name, value in report.counts.items() if not _is_reason(name)}
         told = ", ".join(f"{name} {value}" for name, value in counts.items()) or "nothing to do"
         say(f"{report.step:16} {told if report.run_id else f'nothing new ({told})' if counts else told}")
-    reasons = [(name, value) for report in reports for name, value in report.counts.items() if ":" in name]
+    reasons = [(name, value) for report in reports for name, value in report.counts.items() if _is_reason(name)]
     if reasons:
         table(
             "not taken", ["outcome", "reason", "images"], [[*name.split(":"), value] for name, value in sorted(reasons)]
         )
+
+
+def _is_reason(count: str) -> bool:
+    """A count such as `rejected:truncated`, told apart from others that carry a colon (`pairs:proven`)."""
+    return count.startswith(("rejected:", "quarantined:"))

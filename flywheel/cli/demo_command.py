@@ -49,7 +49,16 @@ def demo(
         say("")
         columns = ["filter", "precision", "recall", "planted", "found", "target", "", "what is counted"]
         rows = [
-            [s.name, f"{s.precision:.3f}", f"{s.recall:.3f}", s.planted, s.found, s.target, "ok" if s.passed else "MISSED", s.note]
+            [
+                s.name,
+                f"{s.precision:.3f}",
+                f"{s.recall:.3f}",
+                s.planted,
+                s.found,
+                s.target,
+                "ok" if s.passed else "MISSED",
+                s.note,
+            ]
             for s in scores
         ]
         table("every filter against the planted truth", columns, rows)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Mapping
 
 import pyarrow as pa
 import typer
@@ -11,10 +13,11 @@ import typer
 from flywheel.cli.app import table
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.workspace import Workspace
-from flywheel.workspace.query import ask, versions_at
-from pipelines.judging import judging_views
+from flywheel.workspace.query import about_everything, ask, people_views, versions_at
 
 _FORMATS = ("table", "json", "csv", "parquet")
+# Views that need the active policy and the scorers; loading those costs as much as a small question itself.
+_JUDGED = re.compile(r"\b(scores|verdicts|pair_verdicts|funnel|survivors)\b", re.IGNORECASE)
 _SHOWN = 1_000  # rows of a table on a terminal; other formats give all
 
 
@@ -34,10 +37,18 @@ class Session:
 
         Raises QueryRefused or QueryFailed.
         """
-        answer = ask(self._workspace, query, judging_views(self._workspace), self._versions)
+        answer = ask(self._workspace, query, self._judging_views(query), self._versions)
         _print(answer.rows, self._output)
         if answer.truncated:
             typer.echo(f"cut after {answer.rows.num_rows} rows ([sql] rows in flywheel.toml)", err=True)
+
+    def _judging_views(self, query: str) -> Mapping[str, str]:
+        text = " ".join([query, *people_views(self._workspace).values()])
+        if not _JUDGED.search(text) and not about_everything(query):
+            return {}
+        from pipelines.judging import judging_views
+
+        return judging_views(self._workspace)
 
 
 def interact(session: Session) -> None:

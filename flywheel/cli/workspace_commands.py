@@ -35,7 +35,7 @@ def init(
 @app.command()
 def migrate(
     workspace: Where = DEFAULT,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would change.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring an older workspace to this program's format. Only adds tables and nullable columns."""
@@ -110,7 +110,7 @@ def runs_show(run_id: str, workspace: Where = DEFAULT, as_json: AsJson = False) 
 def runs_retract(
     run_id: str,
     workspace: Where = DEFAULT,
-    dry_run: Annotated[bool, typer.Option(help="Only count what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take back the rows that a run added (the bytes stay where they are)."""
@@ -135,8 +135,9 @@ def sql(
 ) -> None:
     """Ask the tables and views a question in SQL. Contained: one SELECT, nothing else is readable."""
     from flywheel.cli import sql_shell
+    from flywheel.workspace import Workspace
 
-    session = sql_shell.Session(open_workspace(workspace), at, "json" if as_json else output)
+    session = sql_shell.Session(Workspace.open(workspace), at, "json" if as_json else output)
     if query is None:
         sql_shell.interact(session)
     else:
@@ -164,7 +165,7 @@ def catalog(workspace: Where = DEFAULT, as_json: AsJson = False) -> None:
 @app.command()
 def maintain(
     workspace: Where = DEFAULT,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compact tables, vacuum what nothing pins, drop packs that nothing refers to."""

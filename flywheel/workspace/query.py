@@ -33,8 +33,8 @@ def ask(workspace: Workspace, sql: str, views: Mapping[str, str], versions: Mapp
     Raises QueryRefused for anything but one SELECT within the tables, QueryFailed for what DuckDB
     could not answer within the workspace's limits.
     """
-    about_everything = re.search(r"\b(show|describe|information_schema|duckdb_\w+)\b", sql, re.IGNORECASE)
-    prepared = plan(workspace.tables, None if about_everything else sql, {**views, **people_views(workspace)}, versions)
+    named = None if about_everything(sql) else sql
+    prepared = plan(workspace.tables, named, {**views, **people_views(workspace)}, versions)
     limits = workspace.config.sql
     job = {
         "setup": prepared.statements(),
@@ -61,6 +61,11 @@ def ask(workspace: Workspace, sql: str, views: Mapping[str, str], versions: Mapp
     said = done.stderr.decode(errors="replace").strip().splitlines()
     message = said[-1] if said else f"the query process ended with code {done.returncode} (out of memory?)"
     raise QueryRefused(message) if done.returncode == _REFUSED else QueryFailed(message)
+
+
+def about_everything(sql: str) -> bool:
+    """Whether a query asks about the tables and views themselves, so that all of them must be there."""
+    return re.search(r"\b(show|describe|information_schema|duckdb_\w+)\b", sql, re.IGNORECASE) is not None
 
 
 def people_views(workspace: Workspace) -> dict[str, str]:

@@ -54,12 +54,12 @@ def test_written_and_read_again_it_is_the_same_policy(profile: str) -> None:
         ('noise = "noise-1"', 'noize = "noise-1"', "unknown score 'noize'"),
         ("by_domain.poster", "by_domain.postcard", "unknown domain 'postcard'"),
         ('noise = "noise-1"', "", "calibrated_for names no version of noise"),
-        ("min = [50, 60, 70]", "min = [50, 60]", r"jpeg_quality: min needs 3 values \(stages 4 to 6\), not 2"),
-        ("min = [50, 60, 70]", "min = [50, 70, 60]", "jpeg_quality: min loosens from 70 to 60 at stage 6"),
-        ("max = [10.0, 8.0, 6.0]", "max = [10.0, 12.0, 6.0]", "noise: max loosens from 10 to 12 at stage 5"),
+        ("min = [30, 50, 70]", "min = [30, 50]", r"jpeg_quality: min needs 3 values \(stages 4 to 6\), not 2"),
+        ("min = [30, 50, 70]", "min = [50, 70, 60]", "jpeg_quality: min loosens from 70 to 60 at stage 6"),
+        ("max = [9.0, 8.0, 7.0]", "max = [9.0, 12.0, 7.0]", "noise: max loosens from 9 to 12 at stage 5"),
         ("min = [3.0, 3.0, 3.25,", "min = [3.0, 2.0, 3.25,", "aesthetic for slide: min loosens from 3 to 2 at stage 2"),
-        ("min = [50, 60, 70]", "max = [50, 60, 70]", "jpeg_quality needs min"),
-        ("min = [50, 60, 70]", "min = [50, 60, nan]", "finite"),
+        ("min = [30, 50, 70]", "max = [30, 50, 70]", "jpeg_quality needs min"),
+        ("min = [30, 50, 70]", "min = [30, 50, nan]", "finite"),
         ("[rules.duplicate]", "[rules.duplicate]\nmax = [1, 1, 1, 1, 1, 1]", "duplicate takes no max"),
         ("max = [2.0]", "max = [0.5]", "at least 1"),
         ("[[256], [256]", "[[300], [256]", "stage 1 keeps a short side of 256 px"),
@@ -92,7 +92,7 @@ def test_a_disabled_rule_keeps_its_thresholds_but_does_not_count() -> None:
 
 def test_the_id_is_of_the_content_and_not_of_its_writing() -> None:
     assert parse("# a remark\n" + FULL).policy_id == bundled("full").policy_id
-    assert parse(FULL.replace("[50, 60, 70]", "[50, 60, 71]")).policy_id != bundled("full").policy_id
+    assert parse(FULL.replace("[30, 50, 70]", "[50, 60, 71]")).policy_id != bundled("full").policy_id
 
 
 def test_other_scorer_versions_are_refused_and_missing_ones_are_not() -> None:
