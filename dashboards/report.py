@@ -158,7 +158,7 @@ def _tiles(workspace: Workspace, shown: Sequence[Shown], known: Mapping[str, Ori
     def tile(picture: Shown) -> Tile:
         answer = drawn[picture.image_id]
         if isinstance(answer, Failure):
-            missing: str | None = answer.detail
+            missing: str | None = answer.detail or answer.reason
         else:
             missing = None if picture.image_id in fitting else "the page is full"
         jpeg = None if missing else encoded[picture.image_id]

@@ -112,7 +112,7 @@ def summary(workspace: Workspace, reports: Sequence[StepReport], funnel: Funnel)
         f"# {workspace.uri}",
         f"{funnel.images} images; stage 1 keeps {funnel.stage(1).total.kept}, stage {last.stage} keeps {last.total.kept}.",
         "| step | run | counts |\n|---|---|---|\n" + "\n".join(rows),
-        f"Flow run: [{flow_run.name}]({url_for("flow-run", obj_id=flow_run.id)})",
+        f"Flow run: [{flow_run.name}]({url_for('flow-run', obj_id=flow_run.id)})",
         f"Report: {_report(workspace)}",
         f"More: `flywheel runs show RUN -w {workspace.uri}`, `flywheel explain IMAGE`, `flywheel sql`",
     ]

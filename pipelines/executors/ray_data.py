@@ -16,6 +16,7 @@ import logging
 import os
 import pickle
 import queue
+import socket
 import sys
 import threading
 import warnings
@@ -90,6 +91,8 @@ def connect(workers: int) -> None:
         settings = {"address": "local", "num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
         settings |= {"object_store_memory": _OBJECT_STORE_BYTES}
     try:
+        if address and not is_local:
+            _require_listener(address)
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         where = "start Ray here" if is_local else f"reach the Ray cluster at RAY_ADDRESS={address}"
@@ -97,6 +100,13 @@ def connect(workers: int) -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):  # its log file keeps everything
             handler.setLevel(logging.CRITICAL)
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself knocks at a dead address for six minutes. Raises OSError where nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():  # not "auto", which Ray looks up in files
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 class _Desk:
