@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from benchmarks import inputs, meter
 from benchmarks.figures import Figure, Findings
 
-IMAGES, CUT, EXACT = 600, 15, 15
+IMAGES, CUT, EXACT = 300, 15, 15
 FEW = 8
 REPEATS = 3
 TARGET = 3.0
@@ -219,7 +220,8 @@ def _quiet(room: Path) -> dict[str, str]:
 
 def _serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """A loopback HTTP server over a folder, and its address."""
-    port = 20_000 + os.getpid() % 20_000
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"

@@ -47,17 +47,18 @@ def progress_of(key: str) -> Iterator[Progress]:
     """A progress artifact, renewed every few seconds and full when the step ends well."""
     artifact = create_progress_artifact(0.0, key=key, description="begun")
     assert isinstance(artifact, UUID)
-    said = {"at": time.monotonic(), "last": "nothing to do"}
+    at_s, last = time.monotonic(), "nothing to do"
 
     def show(step: str, done: int, total: int | None, counts: Mapping[str, int]) -> None:
-        said["last"] = told(counts)
-        if time.monotonic() - float(said["at"]) >= _EVERY_S:
-            said["at"] = time.monotonic()
+        nonlocal at_s, last
+        last = told(counts)
+        if time.monotonic() - at_s >= _EVERY_S:
+            at_s = time.monotonic()
             percent = 100.0 * done / total if total else 0.0
-            update_progress_artifact(artifact, min(percent, 99.0), description=str(said["last"]))
+            update_progress_artifact(artifact, min(percent, 99.0), description=last)
 
     yield show
-    update_progress_artifact(artifact, 100.0, description=str(said["last"]))
+    update_progress_artifact(artifact, 100.0, description=last)
 
 
 def told(counts: Mapping[str, int]) -> str:

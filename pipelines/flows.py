@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType
+from prefect.deployments.runner import RunnerDeployment
 from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
+from prefect.types.entrypoint import EntrypointType
 
 from flywheel.errors import FlywheelError, SourceError
 from pipelines.curate import CurateReport
@@ -33,7 +34,6 @@ from pipelines.flow_artifacts import progress_of, publish, slug, told
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State, TaskRun
-    from prefect.deployments.runner import RunnerDeployment
     from prefect.tasks import Task as PrefectTask
 
     from flywheel.workspace import Workspace
@@ -104,7 +104,7 @@ def curate_deployment(
 ) -> RunnerDeployment:
     """The deployment of a workspace: one run at a time, others wait in line; the drivers' fence stands behind it."""
     name = slug(workspace)
-    deployment: RunnerDeployment = curate.to_deployment(
+    deployment = curate.to_deployment(
         name,
         cron=cron,
         parameters={"workspace": workspace, "sources": list(sources), "executor_name": executor_name},
@@ -113,6 +113,7 @@ def curate_deployment(
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    assert isinstance(deployment, RunnerDeployment)  # a coroutine only where an event loop runs
     return deployment
 
 

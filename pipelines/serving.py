@@ -21,6 +21,7 @@ import httpx
 
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.workspace import Workspace
+from pipelines.executors import ExecutorName
 
 _HOST = "127.0.0.1"
 _START_S = 300.0  # our choice: migrations of a first start on a loaded machine took 47 s
@@ -55,7 +56,7 @@ def serve_curate(
     *,
     cron: str | None,
     port: int,
-    executor_name: str,
+    executor_name: ExecutorName,
     ready: Callable[[Up], None],
 ) -> None:
     """Serve the workspace's deployment until Ctrl-C or SIGTERM; a server started here ends with it.
@@ -82,7 +83,7 @@ def _serve(
     workspace: Workspace,
     sources: Sequence[str],
     cron: str | None,
-    executor_name: str,
+    executor_name: ExecutorName,
     registered: Callable[[str], None],
 ) -> None:
     from prefect.runner import Runner
@@ -200,10 +201,15 @@ def _check_port(port: int) -> None:
 
 
 def _check_cron(cron: str | None) -> None:
-    from prefect._vendor.croniter import croniter
+    from prefect.client.schemas.schedules import CronSchedule
+    from pydantic import ValidationError
 
-    if cron is not None and not croniter.is_valid(cron):
-        raise UsageError(f"{cron!r} is no cron schedule; five fields, as in '0 3 * * *' for every night at three")
+    try:
+        _ = CronSchedule(cron=cron) if cron is not None else None
+    except ValidationError as error:
+        raise UsageError(
+            f"{cron!r} is no cron schedule; five fields, as in '0 3 * * *' for every night at three"
+        ) from error
 
 
 def _up(api_url: str, deployment: str, cron: str | None, server_pid: int | None) -> Up:

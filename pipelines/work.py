@@ -81,7 +81,9 @@ def ingest_item(item: SourceItem, context: IngestContext) -> Seen | Failure:
     return Seen(facts=view.facts, locator=item.locator, scores=scores, data=keep)
 
 
-def ingest_batch(items: Sequence[SourceItem], sandbox: Sandbox[Any, Any], context: IngestContext) -> list[Seen | Failure]:
+def ingest_batch(
+    items: Sequence[SourceItem], sandbox: Sandbox[Any, Any], context: IngestContext
+) -> list[Seen | Failure]:
     """Fetch what is remote, decode in the child, pack what must be copied."""
     staged = _fetch(items, context.fetch)
     todo = [item for item in staged if isinstance(item, SourceItem)]

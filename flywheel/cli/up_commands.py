@@ -10,6 +10,7 @@ import typer
 from flywheel.cli.app import DEFAULT, AsJson, ExecutorOption, Where, app, open_workspace
 
 if TYPE_CHECKING:
+    from pipelines.executors import ExecutorName
     from pipelines.serving import Up
 
 
@@ -29,7 +30,7 @@ def up(
     from flywheel.workspace.storage import canonical_uri
     from pipelines.serving import serve_curate
 
-    if executor not in ("local", "ray"):
+    if executor != "local" and executor != "ray":
         raise UsageError(f"no executor {executor!r}; there are local and ray")
     opened = open_workspace(workspace)
 
@@ -39,7 +40,8 @@ def up(
     if not as_json:
         typer.echo("starting; the first start of a server takes up to a minute", err=True)
     sources = [canonical_uri(name) for name in source or []]
-    serve_curate(opened, sources, cron=cron, port=port, executor_name=executor, ready=ready)
+    name: ExecutorName = "ray" if executor == "ray" else "local"
+    serve_curate(opened, sources, cron=cron, port=port, executor_name=name, ready=ready)
 
 
 def _told(now: Up, has_sources: bool) -> str:

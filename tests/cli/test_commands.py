@@ -114,34 +114,15 @@ COMMANDS = list(leaves(typer.main.get_command(app)))
 NAMES = [" ".join(path) for path, _ in COMMANDS]
 
 
-def test_the_issue_names_no_command_that_is_missing() -> None:
-    named = [
-        "init",
-        "migrate",
-        "status",
-        "sql",
-        "catalog",
-        "maintain",
-        "ingest",
-        "measure",
-        "duplicates",
-        "curate",
-        "retry",
-        "verify",
-        "filter",
-        "funnel",
-        "explain",
-        "pairs",
-        "snapshot",
-        "export",
-        "report",
-        "forget",
-        "demo",
-        "up",
-    ]
-    named += [f"runs {verb}" for verb in ("list", "show", "retract")]
-    named += [f"policy {verb}" for verb in ("list", "diff", "activate", "rollback", "impact", "calibrate")]
-    assert set(named) <= set(NAMES)
+EXPECTED = """
+init migrate status sql catalog maintain ingest measure duplicates curate retry verify filter funnel explain pairs
+snapshot snapshots export report forget demo up runs_list runs_show runs_retract policy_list policy_diff
+policy_activate policy_rollback policy_impact policy_calibrate
+"""
+
+
+def test_no_command_is_missing() -> None:
+    assert set(EXPECTED.split()) <= {name.replace(" ", "_") for name in NAMES}
 
 
 @pytest.mark.parametrize("path", [path for path, _ in COMMANDS], ids=NAMES)
@@ -231,7 +212,7 @@ def test_people_get_text(place: Path) -> None:
     assert "funnel of" in call("funnel", "-w", place).out
     assert "images" in call("status", "-w", place).out
     assert "measure.native" in call("runs", "list", "-w", place).out
-    assert "calibrated_for" in call("policy", "calibrate", "-w", place).out
+    assert "nothing to do" in call("policy", "calibrate", "-w", place).err
     assert "truncated" in call("sql", "SELECT reason FROM rejects", "-w", place).out
 
 
