@@ -36,6 +36,22 @@ def filled(place: Path, images: int) -> Workspace:
         sightings = [hashlib.sha256(f"source {number}".encode()).hexdigest() for number in range(start, start + count)]
         tables = {"sources": _sources(start, ids, sightings), "images": _images(rng, start, ids, sightings)}
         tables["duplicate_groups"] = _groups(rng, ids)
+        captions = [f"caption-{number}" for number in range(start, start + count)]
+        tables["captions"] = _table(
+            TABLES["captions"],
+            {"caption_id": captions, "image_id": ids, "kind": ["source"] * count, "tokens": rng.integers(2, 60, count)},
+            count,
+        )
+        tables["alignment"] = _table(
+            TABLES["alignment"],
+            {
+                "image_id": ids,
+                "caption_id": captions,
+                "model_id": ["clip-vit-b-32-1"] * count,
+                "cosine": np.clip(rng.normal(0.28, 0.04, count), 0, 1),
+            },
+            count,
+        )
         for scorer in SCORERS.values():
             columns = {"image_id": ids, "version": [scorer.version] * count, **_scores(scorer.name, rng, count)}
             tables[scorer.table.name] = _table(scorer.table, columns, count)

@@ -17,6 +17,7 @@ from flywheel.seeds import source_id
 from flywheel.workspace import Workspace, runs
 from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
+from pipelines.measure import step_of
 from pipelines.sources import SourceLimits, open_source
 from pipelines.sources.fetch import FetchLimits
 from pipelines.work import IngestContext, Seen
@@ -223,7 +224,11 @@ class _Settlement:
         tables = {name: self._table(name, found) for name, found in rows.items()}
         # Scores first, then images, then sources: what is refered to exists before what refers to it.
         order = sorted(tables, key=lambda name: (name == "sources", name == "images", name))
-        outcomes = outcome_rows(STEP, self._config_hash, done)
+        # What ingest's one decode has measured is complete for the scaled pass, too.
+        measured = [(row["image_id"], 1, Status.OK, None) for row in rows["images"]]
+        outcomes = pa.concat_tables(
+            [outcome_rows(STEP, self._config_hash, done), outcome_rows(*step_of("scaled"), measured)]
+        )
         return Settled({name: tables[name] for name in order}, outcomes, counts, _replaced(batch))
 
     def _judge(self, entry: _Listed, answer: Seen | Failure) -> tuple[Status, Failure | None]:

@@ -85,8 +85,7 @@ def measure(
     Raises AnotherDriver, DiskReserve, ConservationError.
     """
     kind = PASSES[name]
-    versions = {scorer: SCORERS[scorer].version for scorer in kind.scorers}
-    step_name, config_hash = f"measure.{name}", config_hash_of(versions)
+    step_name, config_hash = step_of(name)
     items = plan(workspace, kind, step_name, config_hash, retry)
     step = Step(
         name=step_name,
@@ -100,9 +99,14 @@ def measure(
         ),
         settle=lambda batch, answers: _settle(kind, step_name, config_hash, batch, answers),
         total=len(items),
-        detail={"scorers": versions},
+        detail={"scorers": {scorer: SCORERS[scorer].version for scorer in kind.scorers}},
     )
     return drive(workspace, step, executor, LAW, progress)
+
+
+def step_of(name: str) -> tuple[str, str]:
+    """The step of a pass and the hash of the scorer versions under which its outcomes count."""
+    return f"measure.{name}", config_hash_of({scorer: SCORERS[scorer].version for scorer in PASSES[name].scorers})
 
 
 def plan(workspace: Workspace, kind: Pass, step: str, config_hash: str, retry: bool) -> list[MeasureItem]:

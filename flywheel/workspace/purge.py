@@ -113,7 +113,15 @@ def read_columns(workspace: Workspace, path: str, columns: Sequence[str]) -> pa.
     """Those of the columns that a data file has. Raises FileNotFoundError."""
     with workspace.store.open(path) as stream:
         file = pq.ParquetFile(stream)
-        return file.read(columns=[name for name in file.schema_arrow.names if name in columns])
+        rows = file.read(columns=[name for name in file.schema_arrow.names if name in columns])
+    return rows.cast(pa.schema([field.with_type(_plain(field.type)) for field in rows.schema]))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """delta-rs writes views of text when it rewrites a file; here one type serves all files."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return pa.string() if pa.types.is_string_view(kind) or pa.types.is_large_string(kind) else kind
 
 
 def _columns(workspace: Workspace, name: str, columns: Sequence[str]) -> pa.Table:

@@ -160,6 +160,7 @@ def test_copies_live_in_packs(tmp_path: Path, few_images: Path) -> None:
     folder = tmp_path / "folder"
     shutil.copytree(few_images, folder)
     report = take_in(workspace, folder, copy_all=True)
+    assert measure(workspace, "scaled", executor("local", 1), silent).run_id is None
     uris = workspace.query("SELECT DISTINCT uri FROM images")["uri"].to_pylist()
     assert report.counts["new"] > 10
     assert all("/packs/" in uri for uri in uris)

@@ -69,7 +69,7 @@ def test_python_objects_of_the_child_are_not_tables(workspace: Workspace) -> Non
 
 def test_limits_on_time_rows_and_memory(tmp_path: Path) -> None:
     made = Workspace.init(str(tmp_path / "ws"))
-    made.store.write_new("flywheel.toml", b"[sql]\nseconds = 3\nrows = 10\n")
+    made.store.write_new("flywheel.toml", b"[sql]\nseconds = 15\nrows = 10\n")
     limited = Workspace.open(str(tmp_path / "ws"))
     cut = ask(limited, "SELECT * FROM range(1000000)", {})
     assert (cut.rows.num_rows, cut.truncated) == (10, True)
