@@ -36,7 +36,7 @@ class Peer:
 
 
 PEERS = (
-    Peer(name="Daft", packages=("daft",), job="daft_job.py"),
+    Peer(name="Daft", packages=("daft", "numpy"), job="daft_job.py"),
     Peer(name="DataChain", packages=("datachain", "imagehash", "pillow"), job="datachain_job.py"),
     # Of the packages it does not bound, these majors no longer have what its last release imports.
     Peer(name="img2dataset", packages=("img2dataset", "setuptools<81"), job="img2dataset_job.py", serves=True),
@@ -183,7 +183,10 @@ def _theirs(peer: Peer, place: Path) -> Trial:
             if server is not None:
                 server.kill()
                 server.wait()
-        said = json.loads(next(line for line in reversed(cost.output.splitlines()) if line.startswith("{")))
+        marker = cost.output.rfind('{"version"')  # progress bars may share its line
+        if marker < 0:
+            raise meter.CommandFailed(f"it gave no answer: {cost.output.strip()[-200:]}")
+        said = json.loads(cost.output[marker:].splitlines()[0])
         return cost, said["version"], said["accepted"]
 
     return _trial(peer.name, once)
