@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from filters.funnel import Funnel
 from flywheel.workspace import Workspace
+from flywheel.workspace.catalog import build
 from pipelines import domains, duplicates, filtering, ingest, measure
 from pipelines.engine import Progress, StepReport
 from pipelines.executors import Executor
+from pipelines.judging import judging_views
+
+NamedStep = tuple[str, Callable[[Progress], StepReport]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +35,25 @@ def curate(
     copy_all: bool = False,
 ) -> CurateReport:
     """Ingest, measure cheapest first, find duplicates, judge. Raises what its steps raise."""
-    reports = [
-        ingest.ingest(workspace, sources, executor, progress, dataset=dataset, copy_all=copy_all),
-        *(measure.measure(workspace, name, executor, progress) for name in measure.PASSES),
-        domains.name_domains(workspace, progress),
-        duplicates.find(workspace, progress),
-    ]
+    named = steps(workspace, sources, executor, dataset=dataset, copy_all=copy_all)
+    return conclude(workspace, [run(progress) for _, run in named])
+
+
+def steps(
+    workspace: Workspace, sources: Sequence[str], executor: Executor, *, dataset: str | None, copy_all: bool
+) -> Iterator[NamedStep]:
+    """The steps in their order, by name: whoever drives them may show and retry each by itself."""
+    yield "ingest", partial(ingest.ingest, workspace, sources, executor, dataset=dataset, copy_all=copy_all)
+    for name in measure.PASSES:
+        yield f"measure-{name}", partial(measure.measure, workspace, name, executor)
+    yield "measure-domain", partial(domains.name_domains, workspace)
+    yield "duplicates", partial(duplicates.find, workspace)
+
+
+def conclude(workspace: Workspace, reports: Sequence[StepReport]) -> CurateReport:
+    """Judge what the steps have left, and bring the catalogue up to date when anything changed."""
     changed = any(report.run_id for report in reports)
     funnel = filtering.judge(workspace, record=changed)
     if changed and workspace.is_local:
-        from flywheel.workspace.catalog import build
-        from pipelines.judging import judging_views
-
         build(workspace, judging_views(workspace))
     return CurateReport(tuple(reports), funnel)

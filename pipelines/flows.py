@@ -11,9 +11,8 @@ others stay read; a task's own retry plans the step anew, which leaves out every
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, tags, task
@@ -25,9 +24,9 @@ from prefect.tasks import exponential_backoff
 from prefect.types.entrypoint import EntrypointType
 
 from flywheel.errors import FlywheelError, SourceError
-from pipelines.curate import CurateReport
+from pipelines.curate import CurateReport, conclude, steps
 from pipelines.engine import Progress, StepReport
-from pipelines.executors import Executor, ExecutorName, executor
+from pipelines.executors import ExecutorName, executor
 from pipelines.executors.ray_data import RayWorkFailed
 from pipelines.executors.retrying import RetryingExecutor
 from pipelines.flow_artifacts import progress_of, publish, slug, told
@@ -92,7 +91,7 @@ def curate(
     with tags(f"workspace:{name}"):
         reports = [
             step(title, f"progress-{title}-{name}", work)
-            for title, work in _steps(opened, sources, run, dataset=dataset, copy_all=copy_all)
+            for title, work in steps(opened, sources, run, dataset=dataset, copy_all=copy_all)
         ]
         report = _judge(opened, reports)
     publish(opened, name, reports, report.funnel)
@@ -117,19 +116,6 @@ def curate_deployment(
     return deployment
 
 
-def _steps(
-    workspace: Workspace, sources: Sequence[str], run: Executor, *, dataset: str | None, copy_all: bool
-) -> Iterator[tuple[str, Callable[[Progress], StepReport]]]:
-    """The steps of `pipelines.curate.curate`, in its order."""
-    from pipelines import domains, duplicates, ingest, measure
-
-    yield "ingest", partial(ingest.ingest, workspace, sources, run, dataset=dataset, copy_all=copy_all)
-    for name in measure.PASSES:
-        yield f"measure-{name}", partial(measure.measure, workspace, name, run)
-    yield "measure-domain", partial(domains.name_domains, workspace)
-    yield "duplicates", partial(duplicates.find, workspace)
-
-
 @task(
     name="filter",
     retries=RETRIES,
@@ -139,12 +125,4 @@ def _steps(
     persist_result=False,
 )
 def _judge(workspace: Workspace, reports: Sequence[StepReport]) -> CurateReport:
-    from flywheel.workspace.catalog import build
-    from pipelines.filtering import judge
-    from pipelines.judging import judging_views
-
-    changed = any(report.run_id for report in reports)
-    funnel = judge(workspace, record=changed)
-    if changed and workspace.is_local:
-        build(workspace, judging_views(workspace))
-    return CurateReport(tuple(reports), funnel)
+    return conclude(workspace, reports)
