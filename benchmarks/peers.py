@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks import inputs, meter
 from benchmarks.figures import Figure, Findings
 
-IMAGES, CUT, EXACT = 300, 15, 15
+IMAGES, CUT, EXACT = 600, 15, 15
 FEW = 8
 REPEATS = 3
 TARGET = 3.0

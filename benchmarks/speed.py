@@ -21,7 +21,7 @@ from flywheel.workspace.storage import file_uri
 from pipelines.sources.fetch import FetchLimits
 from pipelines.work import IngestContext, MeasureContext, MeasureItem, ingest_item, native_item, ocr_item
 
-IMAGES = 400
+IMAGES = 600
 OCR_IMAGES = 8
 REPEATS = 3
 SCALED_TARGET, NATIVE_TARGET = 200.0, 80.0

@@ -71,7 +71,7 @@ def ingest_item(item: SourceItem, context: IngestContext) -> Seen | Failure:
         return Failure(Reason.UNREADABLE, f"{type(error).__name__}: {error.strerror or error}")
     if isinstance(data, Failure):
         return data
-    if content_id(data) in context.forgotten:
+    if context.forgotten and content_id(data) in context.forgotten:
         return Failure(Reason.FORGOTTEN, "this image was forgotten; it must not come back")
     view = scaled_view(data, context.budgets)
     if isinstance(view, Failure):

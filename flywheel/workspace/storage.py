@@ -138,7 +138,7 @@ def read_locator(locator: Locator, at_most: int | None = None) -> bytes:
         raise SourceError(f"{locator.member} inside {locator.uri} cannot be read on its own")
     if locator.offset is None or locator.length is None:
         with open_uri(locator.uri) as stream:
-            return stream.read(-1 if at_most is None else at_most + 1)
+            return stream.read(-1 if at_most is None else min(at_most, _size_of(stream)) + 1)
     if is_local(locator.uri):
         with open_uri(locator.uri) as stream:
             stream.seek(locator.offset)
@@ -150,6 +150,13 @@ def read_locator(locator: Locator, at_most: int | None = None) -> bytes:
     if len(data) != locator.length:
         raise OSError(f"{locator.uri} ends inside the range {locator.offset}+{locator.length}")
     return data
+
+
+def _size_of(stream: BinaryIO) -> int:
+    """What is left to read: asking for a whole budget would allocate it first."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return size
 
 
 def describe(uri: str) -> StoredObject:
