@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+cv2.ipp.setUseIPP(False)  # its results depend on the alignment of buffers, see filters.scorers.planes
+
 Picture = npt.NDArray[np.float32]  # n x n luma
 Warp = npt.NDArray[np.float64]  # scale x, shift x, scale y, shift y; in -1..1 of the picture
 

@@ -21,6 +21,9 @@ Row = dict[str, Value]
 
 # A worker is one process of one thread; OpenCV's own pool would fight its siblings for cores.
 cv2.setNumThreads(1)
+# IPP's float filters differ in their last bits with the alignment of a buffer: the same picture would measure
+# differently from run to run.
+cv2.ipp.setUseIPP(False)
 
 # Steps of up to 3 of 255 are what JPEG and sensors leave on a wall or a page: still flat. Our choice.
 FLAT_STEP = 3
