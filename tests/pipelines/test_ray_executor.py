@@ -84,7 +84,7 @@ def test_ingest_gives_the_same_tables(few_images: Path, tmp_path: Path) -> None:
         config.write_text(config.read_text().replace("micro_batch = 256", "micro_batch = 4"))
         report = ingest(workspace, [str(few_images)], executor, lambda *_: None)
         names = [table for table in workspace.tables.names() if table not in _NOT_FACTS]
-        rows = {table: workspace.query(f"SELECT * FROM {table}").to_pylist() for table in names}
+        rows = {table: sorted(map(str, workspace.query(f"SELECT * FROM {table}").to_pylist())) for table in names}
         found.append((report.counts, rows))
     assert found[0] == found[1]
     assert len({"new", "rejected"} & set(found[0][0])) == 2
