@@ -212,15 +212,19 @@ def _grouped_pairs(planted: Sequence[Planted], observed: Observed) -> tuple[set[
 
 
 def _near_dropped(planted: Sequence[Planted], observed: Observed) -> FilterScore:
-    """Images dropped as duplicates: right where the one kept instead shows the same picture.
+    """Images dropped as duplicates: right where the one kept instead is kept itself and shows the same picture.
 
-    Each family of n images has n - 1 to drop; which one is kept is the engine's choice.
+    Each family of n images has n - 1 to drop; which one is kept is the engine's choice, but one must be.
     """
     family, flat = _family_of_id(planted, observed), _flat_ids(planted, observed)
     due = len(family) - len(set(family.values()))
     kept_instead = {a: b for a, b in observed.representative.items() if a != b and a in family}
     dropped = {a for a, b in kept_instead.items() if not {a, b} <= flat}
-    right = sum(1 for image_id in dropped if family.get(kept_instead[image_id]) == family[image_id])
+    right = sum(
+        1
+        for image_id in dropped
+        if (kept := kept_instead[image_id]) not in kept_instead and family.get(kept) == family[image_id]
+    )
     return FilterScore(
         name="near duplicates, dropped",
         precision=right / len(dropped) if dropped else 1.0,
