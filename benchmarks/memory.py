@@ -25,14 +25,23 @@ def run(place: Path) -> Findings:
     large = place / "large.jpg"
     Image.open(paths[0]).resize(LARGE, Image.Resampling.BICUBIC).save(large, quality=92)
     figures = [
-        _figure("scaled pass, 1.2 megapixels", "pipelines.work:ingest_item", items(paths), INGEST),
-        _figure("native pass, 1.2 megapixels", "pipelines.work:native_item", measured_items(paths, "native"), MEASURE),
-        _figure("scaled pass, 24 megapixels", "pipelines.work:ingest_item", items([large] * 8), INGEST),
+        _figure("scaled pass, 1.2 megapixels", "pipelines.decoding:ingest_item", items(paths), INGEST),
         _figure(
-            "native pass, 24 megapixels", "pipelines.work:native_item", measured_items([large] * 8, "native"), MEASURE
+            "native pass, 1.2 megapixels", "pipelines.decoding:native_item", measured_items(paths, "native"), MEASURE
+        ),
+        _figure("scaled pass, 24 megapixels", "pipelines.decoding:ingest_item", items([large] * 8), INGEST),
+        _figure(
+            "native pass, 24 megapixels",
+            "pipelines.decoding:native_item",
+            measured_items([large] * 8, "native"),
+            MEASURE,
         ),
         _figure(
-            "OCR pass, 1.2 megapixels", "pipelines.work:ocr_item", measured_items(paths[:8], "ocr"), MEASURE, held=False
+            "OCR pass, 1.2 megapixels",
+            "pipelines.decoding:ocr_item",
+            measured_items(paths[:8], "ocr"),
+            MEASURE,
+            held=False,
         ),
     ]
     how = (

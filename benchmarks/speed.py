@@ -17,9 +17,8 @@ from filters.scorers import SCORERS
 from flywheel.images.sandbox import Sandbox
 from flywheel.records import Budgets, Failure, Locator, SourceItem
 from flywheel.seeds import content_id
-from flywheel.workspace.storage import file_uri
-from pipelines.sources.fetch import FetchLimits
-from pipelines.work import IngestContext, MeasureContext, MeasureItem, ingest_item, native_item, ocr_item
+from flywheel.workspace.places import file_uri
+from pipelines.decoding import IngestContext, MeasureContext, MeasureItem, ingest_item, native_item, ocr_item
 
 IMAGES = 600
 OCR_IMAGES = 8
@@ -29,8 +28,6 @@ SCALED_TARGET, NATIVE_TARGET = 200.0, 80.0
 _BUDGETS = Budgets()
 INGEST = IngestContext(
     budgets=_BUDGETS,
-    fetch=FetchLimits(),
-    workspace_uri="",
     copy_all=False,
     scorers=tuple(name for name, scorer in SCORERS.items() if scorer.reads == "scaled"),
     forgotten=frozenset(),
@@ -105,9 +102,9 @@ def _passes(kind: str, paths: list[Path], held: bool) -> list[Figure]:
     sightings, native = items(paths), measured_items(paths, "native")
     _each(ingest_item, sightings[:8], INGEST)  # imports are start-up, not pass
     in_process = partial(_each, ingest_item, sightings, INGEST)
-    boxed = partial(_sandboxed, "pipelines.work:ingest_item", sightings, INGEST)
+    boxed = partial(_sandboxed, "pipelines.decoding:ingest_item", sightings, INGEST)
     natively = partial(_each, native_item, native, MEASURE)
-    natively_boxed = partial(_sandboxed, "pipelines.work:native_item", native, MEASURE)
+    natively_boxed = partial(_sandboxed, "pipelines.decoding:native_item", native, MEASURE)
     note = f"{len(paths)} files of {size:.2f} megapixels"
     rows: list[tuple[str, Callable[[], object], float | None]] = [
         ("header + sha256 + scaled pass, in process", in_process, SCALED_TARGET),

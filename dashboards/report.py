@@ -29,7 +29,8 @@ from flywheel import __version__
 from flywheel.errors import UsageError
 from flywheel.records import Failure
 from flywheel.workspace import Workspace
-from flywheel.workspace.storage import Store, canonical_uri
+from flywheel.workspace.places import canonical_uri
+from flywheel.workspace.storage import Store
 
 # Our choice: what all pictures of a page may take, base64 and all, so that it stays near 8 MB.
 PICTURE_BYTES = 7_000_000

@@ -11,8 +11,8 @@ import pyarrow as pa
 from flywheel.errors import UsageError
 from flywheel.workspace import Workspace
 from flywheel.workspace.condition import images_where
+from flywheel.workspace.places import canonical_uri, local_path
 from flywheel.workspace.query import ask
-from flywheel.workspace.storage import canonical_uri, local_path
 
 _START = re.compile(r"[0-9a-f]{8,64}")  # our choice: 8 hex digits are the least that names an image
 

@@ -11,7 +11,8 @@ from pathlib import PurePosixPath
 from flywheel.errors import FlywheelError
 from flywheel.records import Locator
 from flywheel.workspace import Workspace
-from flywheel.workspace.storage import canonical_uri, read_locator
+from flywheel.workspace.places import canonical_uri
+from flywheel.workspace.storage import read_locator
 
 _IMAGE_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 

@@ -12,7 +12,7 @@ from filters.planted.render import render
 from filters.planted.truth import IMAGES_FOLDER, TRUTH_FILE, Planted, load_truth
 from filters.verdicts import violations_sql
 from flywheel.workspace import Workspace
-from flywheel.workspace.storage import canonical_uri
+from flywheel.workspace.places import canonical_uri
 from flywheel.workspace.workspace import CONFIG
 from pipelines.engine import Progress
 from pipelines.judging import init_workspace, judging_views, open_workspace

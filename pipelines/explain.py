@@ -17,7 +17,7 @@ def find_image(workspace: Workspace, name: str) -> str:
 
     Raises UsageError when there is none, or more than one.
     """
-    from flywheel.workspace.storage import canonical_uri
+    from flywheel.workspace.places import canonical_uri
 
     text = name.lower()
     if len(text) >= _PREFIX and all(digit in "0123456789abcdef" for digit in text):

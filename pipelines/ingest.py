@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,12 +16,13 @@ from flywheel.records import Failure, Reason, SourceItem, Status
 from flywheel.schemas import TABLES
 from flywheel.seeds import source_id
 from flywheel.workspace import Workspace, runs
+from pipelines.carrying import Carriage, carried
+from pipelines.decoding import IngestContext, Seen
 from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
 from pipelines.measure import step_of
 from pipelines.sources import SourceLimits, open_source
 from pipelines.sources.fetch import FetchLimits
-from pipelines.work import IngestContext, Seen
 
 STEP = "ingest"
 LAW = ("new", "known", "rejected", "quarantined")
@@ -65,10 +67,12 @@ def ingest(
     are not read. Raises SourceError for a source that cannot be listed, ConservationError.
     """
     config = workspace.config.ingest
-    context = IngestContext(
-        budgets=config.budgets,
+    carriage = Carriage(
         fetch=FetchLimits(max_bytes=config.max_bytes, total_s=config.fetch_s, allow_hosts=config.allow_hosts),
         workspace_uri=workspace.uri,
+    )
+    context = IngestContext(
+        budgets=config.budgets,
         copy_all=copy_all,
         scorers=_SCALED,
         forgotten=frozenset(workspace.query("SELECT image_id FROM tombstones")["image_id"].to_pylist()),
@@ -81,7 +85,7 @@ def ingest(
         name=STEP,
         config_hash=config_hash,
         batches=_batches(todo, workspace.config.run.micro_batch),
-        task=_task(context),
+        task=_task(context, carriage),
         settle=_Settlement(workspace, config_hash).settle,
         detail={"sources": list(sources), "dataset": dataset, "copy": copy_all, "retry": retry},
         planned=planned,
@@ -98,10 +102,10 @@ def quarantined_origins(workspace: Workspace) -> list[str]:
     return list(rows["origin"].to_pylist())
 
 
-def _task(context: IngestContext) -> Task:
+def _task(context: IngestContext, carriage: Carriage) -> Task:
     return Task(
-        item="pipelines.work:ingest_item",
-        batch="pipelines.work:ingest_batch",
+        item="pipelines.decoding:ingest_item",
+        around=partial(carried, carriage=carriage),
         context=context,
         memory_bytes=context.budgets.child_memory_bytes,
         item_s=context.budgets.decode_s,

@@ -12,10 +12,10 @@ import pyarrow as pa
 from filters.scorers import SCORERS
 from flywheel.records import Failure, Locator, Status
 from flywheel.workspace import Workspace
+from pipelines.decoding import MeasureContext, MeasureItem
 from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
 from pipelines.judging import judging_views
-from pipelines.work import MeasureContext, MeasureItem
 
 LAW = ("measured", "rejected", "quarantined")
 
@@ -47,7 +47,7 @@ PASSES: Mapping[str, Pass] = {
     "scaled": Pass(
         name="scaled",
         reads="scaled",
-        item="pipelines.work:scaled_item",
+        item="pipelines.decoding:scaled_item",
         batch=256,
         only="true",
         memory_bytes=1_400 << 20,
@@ -57,7 +57,7 @@ PASSES: Mapping[str, Pass] = {
     "native": Pass(
         name="native",
         reads="native",
-        item="pipelines.work:native_item",
+        item="pipelines.decoding:native_item",
         batch=128,
         only=_SURVIVES,
         memory_bytes=1_400 << 20,
@@ -67,7 +67,7 @@ PASSES: Mapping[str, Pass] = {
     "ocr": Pass(
         name="ocr",
         reads="ocr",
-        item="pipelines.work:ocr_item",
+        item="pipelines.decoding:ocr_item",
         batch=16,
         only=f"{_SURVIVES} AND {_TEXTUAL}",
         memory_bytes=None,

@@ -20,7 +20,7 @@ from flywheel.records import Failure, Reason, Status
 from flywheel.schemas import TABLES
 from flywheel.seeds import stable_hash
 from flywheel.workspace import Workspace
-from flywheel.workspace.storage import canonical_uri
+from flywheel.workspace.places import canonical_uri
 from pipelines.engine import Progress, Settled, Step, StepReport, drive, outcome_rows
 from pipelines.executors import Answers, Batch
 from pipelines.executors.inline import InlineExecutor

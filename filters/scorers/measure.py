@@ -10,7 +10,7 @@ from filters.scorers.planes import NativePlanes, Row, ScaledPlanes
 from filters.scorers.registry import SCORERS
 from filters.scorers.scorer import Reads
 from flywheel.encoders.ocr import TextReader
-from flywheel.images.views import NativeView, ScaledView
+from flywheel.images.views import LumaView, NativeView, ScaledView
 
 
 def names_reading(reads: Reads) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def measure_scaled(view: ScaledView, names: Iterable[str] | None = None) -> dict
     return _measured("scaled", ScaledPlanes(view), names)
 
 
-def measure_native(view: NativeView, names: Iterable[str] | None = None) -> dict[str, Row]:
+def measure_native(view: LumaView, names: Iterable[str] | None = None) -> dict[str, Row]:
     """Rows by scorer name; all native scorers unless `names` are given. Raises KeyError for an unknown name."""
     return _measured("native", NativePlanes(view), names)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from flywheel.images.views import NativeView, ScaledView
+from flywheel.images.views import LumaView, ScaledView
 
 Plane = npt.NDArray[np.uint8]
 Value = float | int | str | bytes | list[int] | None
@@ -116,12 +116,8 @@ class ScaledPlanes:
 class NativePlanes:
     """The shared intermediates of the native pass."""
 
-    def __init__(self, view: NativeView) -> None:
-        self.view = view
-
-    @cached_property
-    def luma(self) -> Plane:
-        return luma_of(self.view.rgb)
+    def __init__(self, view: LumaView) -> None:
+        self.luma = view.luma
 
     @cached_property
     def quarter(self) -> Plane:

@@ -27,7 +27,7 @@ def up(
     from dataclasses import asdict
 
     from flywheel.errors import UsageError
-    from flywheel.workspace.storage import canonical_uri
+    from flywheel.workspace.places import canonical_uri
     from pipelines.serving import serve_curate
 
     if executor != "local" and executor != "ray":

@@ -1,17 +1,20 @@
-"""From bytes to upright 8-bit RGB: small for the scaled scorers, whole for the native ones.
+"""From bytes to upright 8-bit pixels: small in colour for the scaled scorers, whole for the native ones.
 
-Both run inside a sandbox child; both return a Failure for what bytes can do wrong, and let MemoryError out.
+All run inside a sandbox child; all return a Failure for what bytes can do wrong, and let MemoryError out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from flywheel.images.header import DECODER_ERRORS, Header, decode_failure, open_checked
-from flywheel.images.pixels import over_white, to_eight_bit
+from flywheel.images.pixels import grey, over_white, to_eight_bit
 from flywheel.images.sniff import JPEG, TIFF
-from flywheel.images.views import RGB, SCALED_SHORT_SIDE_PX, NativeView, ScaledView
+from flywheel.images.views import SCALED_SHORT_SIDE_PX, LumaView, NativeView, ScaledView
 from flywheel.records import Budgets, Failure, ImageFacts, Reason
 from flywheel.seeds import content_id
 
@@ -45,7 +48,7 @@ def scaled_view(data: bytes, budgets: Budgets) -> ScaledView | Failure:
         had_alpha = plain.mode == "RGBA" and _lowest_alpha(plain) < 255
         factor = max(1, min(plain.size) // SCALED_SHORT_SIDE_PX)
         small = over_white(plain.reduce(factor) if factor > 1 else plain)
-        rgb = _upright_rgb(small, header)
+        rgb = _upright(small, header)
     except DECODER_ERRORS as error:
         return decode_failure(header.format, data, error)
     return ScaledView(
@@ -59,19 +62,34 @@ def scaled_view(data: bytes, budgets: Budgets) -> ScaledView | Failure:
 
 def native_view(data: bytes, budgets: Budgets) -> NativeView | Failure:
     """The picture at its own resolution. Reasons as in `read_header`. Raises MemoryError."""
+    rgb = _whole(data, budgets, None, over_white)
+    return rgb if isinstance(rgb, Failure) else NativeView(rgb=rgb)
+
+
+def luma_view(data: bytes, budgets: Budgets) -> LumaView | Failure:
+    """Its luma alone: of a JPEG the Y channel as stored, which saves half of the decoding. As `native_view`."""
+    luma = _whole(data, budgets, "L", grey)
+    return luma if isinstance(luma, Failure) else LumaView(luma=luma)
+
+
+def _whole(
+    data: bytes, budgets: Budgets, jpeg_mode: str | None, finish: Callable[[Image.Image], Image.Image]
+) -> npt.NDArray[np.uint8] | Failure:
     opened = open_checked(data, budgets)
     if isinstance(opened, Failure):
         return opened
     header, image = opened
     try:
+        if header.format == JPEG and jpeg_mode is not None:
+            image.draft(jpeg_mode, image.size)
         image.load()
-        rgb = _upright_rgb(over_white(to_eight_bit(image)), header)
+        pixels = _upright(finish(to_eight_bit(image)), header)
     except DECODER_ERRORS as error:
         return decode_failure(header.format, data, error)
-    if rgb.shape[:2] != (header.height_px, header.width_px):
-        said = f"{header.format}: {rgb.shape[1]} x {rgb.shape[0]} px where the header has another size"
+    if pixels.shape[:2] != (header.height_px, header.width_px):
+        said = f"{header.format}: {pixels.shape[1]} x {pixels.shape[0]} px where the header has another size"
         return Failure(reason=Reason.BROKEN, detail=said)
-    return NativeView(rgb=rgb, facts=_facts(data, header))
+    return pixels
 
 
 def _facts(data: bytes, header: Header) -> ImageFacts:
@@ -86,7 +104,7 @@ def _facts(data: bytes, header: Header) -> ImageFacts:
     )
 
 
-def _upright_rgb(image: Image.Image, header: Header) -> RGB:
+def _upright(image: Image.Image, header: Header) -> npt.NDArray[np.uint8]:
     """Oriented pixels as an array (read-only, C-contiguous). Pillow's TIFF plugin has turned its own already."""
     method = _UPRIGHT.get(header.exif_orientation)
     if method is not None and header.format != TIFF:

@@ -43,6 +43,11 @@ def over_white(image: Image.Image) -> Image.Image:
     return page
 
 
+def grey(image: Image.Image) -> Image.Image:
+    """L: Rec. 601 luma of what `over_white` shows."""
+    return image if image.mode == "L" else over_white(image).convert("L")
+
+
 def _from_sixteen_bit(image: Image.Image) -> Image.Image:
     """The high byte, as Pillow itself does for 16-bit RGB; its plain convert("L") would clip at 255."""
     wide = np.asarray(image)

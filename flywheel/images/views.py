@@ -10,6 +10,7 @@ import numpy.typing as npt
 from flywheel.records import ImageFacts
 
 RGB = npt.NDArray[np.uint8]  # height x width x 3
+Luma = npt.NDArray[np.uint8]  # height x width
 
 # Our choice: the short side that the scaled pass decodes to (at least; DCT scaling picks the next
 # power of two above). Large enough for text strokes on posters, small enough for one pass.
@@ -35,7 +36,13 @@ class ScaledView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NativeView:
-    """The image at its own resolution, upright, RGB; for what scaling destroys (noise, blur, blocks)."""
+    """The image at its own resolution, upright, in colour; for who reads words."""
 
     rgb: RGB
-    facts: ImageFacts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LumaView:
+    """Rec. 601 luma at the image's own resolution, upright; for what scaling destroys (noise, blur, blocks)."""
+
+    luma: Luma

@@ -1,9 +1,8 @@
 """One way to reach bytes, whether they lie in a local folder or in an object store.
 
-Places are named by URI: `file:///…` (percent-encoded raw bytes, so that any name a file system allows
-survives) or `s3://bucket/key` (percent-encoded UTF-8). Local files go through `os`, because only there can
-a write be fsynced and renamed and a name be invalid UTF-8; object stores go through `pyarrow.fs`, which
-reads AWS_ENDPOINT_URL, AWS_REGION and the usual credentials from the environment.
+Local files go through `os`, because only there can a write be fsynced and renamed and a name be invalid
+UTF-8; object stores go through `pyarrow.fs`, which reads AWS_ENDPOINT_URL, AWS_REGION and the usual
+credentials from the environment.
 """
 
 from __future__ import annotations
@@ -17,18 +16,19 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
-from urllib.parse import quote, quote_from_bytes, unquote, unquote_to_bytes, urlsplit
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import quote, unquote
 
-from pyarrow import fs
-
-from flywheel.errors import SourceError, UsageError
+from flywheel.errors import SourceError
 from flywheel.records import Locator
+from flywheel.workspace.places import SAFE, canonical_uri, file_uri, is_local, local_path, object_uri
+
+if TYPE_CHECKING:
+    from pyarrow import fs  # loaded where an object store is read: a child that decodes local files needs none
 
 # Our choice: what one range request of an object store fetches when a reader walks through an object.
 READ_AHEAD_BYTES = 1 << 20
 _ASIDE = ".aside"
-_SAFE = "/:@!$&'()*+,;=~"  # what RFC 3986 allows bare inside a path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,58 +45,10 @@ class StoredObject:
         return f"{self.size}-{self.mtime_ns}"
 
 
-def canonical_uri(text: str) -> str:
-    """The URI of what a person typed: local paths become absolute file:// URIs, s3:// keeps its scheme.
-
-    Idempotent. Raises UsageError for other schemes and for object URIs with credentials or a query,
-    which would otherwise be written into tables.
-    """
-    if text.startswith("s3://"):
-        return _canonical_object_uri(text)
-    if text.startswith("file://"):
-        return file_uri(local_path(text))
-    if "://" in text:
-        raise UsageError(f"{text.split('://')[0]}:// is not a place Flywheel stores to; use a local path or s3://")
-    return file_uri(os.fsencode(text))
-
-
-def _canonical_object_uri(text: str) -> str:
-    bucket, _, key = text.removeprefix("s3://").partition("/")
-    if not bucket or "@" in bucket or "?" in text or "#" in text:
-        raise UsageError(
-            "write an object store as s3://bucket/prefix (percent-encode ? and #); "
-            "credentials and endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
-        )
-    return object_uri(bucket, unquote(key).strip("/"))
-
-
-def object_uri(bucket: str, key: str) -> str:
-    """s3:// URI of a key (as the store spells it, not percent-encoded)."""
-    return f"s3://{bucket}/{quote(key, safe=_SAFE)}" if key else f"s3://{bucket}"
-
-
-def file_uri(path: bytes | str) -> str:
-    """file:// URI of a local path, made absolute but not resolved; invalid UTF-8 is kept byte for byte."""
-    return "file://" + quote_from_bytes(os.path.abspath(os.fsencode(path)), safe=_SAFE)
-
-
-def local_path(uri: str) -> bytes:
-    """The raw path behind a file:// URI of this machine."""
-    parts = urlsplit(uri)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
-        raise SourceError(f"not a local file URI: {uri}")
-    path = unquote_to_bytes(parts.path)
-    if b"\0" in path:
-        raise SourceError(f"a path cannot hold a NUL byte: {uri}")
-    return path
-
-
-def is_local(uri: str) -> bool:
-    return uri.startswith("file://")
-
-
 @functools.lru_cache(maxsize=64)
 def _bucket_filesystem(bucket: str, pid: int, environment: tuple[str | None, ...]) -> fs.FileSystem:
+    from pyarrow import fs
+
     return fs.FileSystem.from_uri(f"s3://{bucket}")[0]
 
 
@@ -104,7 +56,7 @@ def _object_place(uri: str) -> tuple[fs.FileSystem, str]:
     """The filesystem and its path (bucket/key) behind an s3:// URI."""
     if not uri.startswith("s3://"):
         raise SourceError(f"only file:// and s3:// can be read here, not {uri.split(':')[0]}:")
-    bucket, _, key = _canonical_object_uri(uri).removeprefix("s3://").partition("/")
+    bucket, _, key = canonical_uri(uri).removeprefix("s3://").partition("/")
     # A client does not survive a fork, and another endpoint or key is another client.
     names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_PROFILE")
     filesystem = _bucket_filesystem(bucket, os.getpid(), tuple(os.environ.get(name) for name in names))
@@ -183,17 +135,18 @@ def describe_objects(uris: Sequence[str]) -> list[StoredObject | None]:
 
 
 def _stored(uri: str, info: fs.FileInfo) -> StoredObject | None:
-    if info.type not in (fs.FileType.File, fs.FileType.Directory):
+    if info.type.name not in ("File", "Directory"):
         return None
-    is_folder = info.type == fs.FileType.Directory
-    return StoredObject(uri=uri, size=info.size or 0, mtime_ns=info.mtime_ns or 0, is_folder=is_folder)
+    return StoredObject(uri=uri, size=info.size or 0, mtime_ns=info.mtime_ns or 0, is_folder=not info.is_file)
 
 
 def list_objects(uri: str) -> list[StoredObject]:
     """Every object below an s3:// prefix, sorted by key; folder markers are left out."""
+    from pyarrow import fs
+
     filesystem, path = _object_place(uri)
     found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-    files = [info for info in found if info.type == fs.FileType.File]
+    files = [info for info in found if info.is_file]
     objects = (_stored(object_uri(*info.path.split("/", 1)), info) for info in sorted(files, key=lambda i: i.path))
     return [stored for stored in objects if stored is not None]
 
@@ -213,7 +166,7 @@ class Store:
         parts = PurePosixPath(relpath).parts
         if not parts or ".." in parts or parts[0] == "/" or "\0" in relpath:
             raise ValueError(f"not a path inside the store: {relpath!r}")
-        return f"{self.root_uri.rstrip('/')}/{quote('/'.join(parts), safe=_SAFE)}"
+        return f"{self.root_uri.rstrip('/')}/{quote('/'.join(parts), safe=SAFE)}"
 
     def relpath_of(self, uri: str) -> str:
         """The inverse of `uri_of`. Raises ValueError for a URI outside this store."""

@@ -20,7 +20,8 @@ from flywheel.errors import (
 )
 from flywheel.workspace import migrations
 from flywheel.workspace.config import TEMPLATE, WorkspaceConfig, parse_config
-from flywheel.workspace.storage import Store, canonical_uri
+from flywheel.workspace.places import canonical_uri
+from flywheel.workspace.storage import Store
 from flywheel.workspace.tables import Tables
 
 CONFIG = "flywheel.toml"

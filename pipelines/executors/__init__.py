@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Literal, Protocol
 
 from flywheel.errors import UsageError
@@ -19,26 +18,22 @@ Answers = Sequence[Any]
 class Task:
     """What to do with one micro-batch, wherever a worker runs.
 
-    `item` names the function "package.module:function" that a killable child runs on each item.
-    `batch`, when given, names a function (items, sandbox, context) -> answers that wraps the child
-    (fetching before it, packing after it). `context` is sent once and must be picklable.
+    `item` names the function "package.module:function" that a killable child runs on each item, as
+    function(item, context); `context` is sent once and must be picklable. `around`, when given, is what the
+    worker itself does with the items and its sandbox (fetching before it, packing after it); picklable, too.
     """
 
     item: str
     context: Any
     memory_bytes: int | None
     item_s: float
-    batch: str | None = None
+    around: Callable[[Batch, Sandbox[Any, Any]], Answers] | None = None
 
     def sandbox(self) -> Sandbox[Any, Any]:
         return Sandbox(self.item, memory_bytes=self.memory_bytes, item_s=self.item_s, context=self.context)
 
     def answer(self, sandbox: Sandbox[Any, Any], items: Batch) -> Answers:
-        if self.batch is None:
-            return list(sandbox.run(items))
-        module, _, function = self.batch.partition(":")
-        answers: Answers = getattr(import_module(module), function)(items, sandbox, self.context)
-        return answers
+        return list(sandbox.run(items)) if self.around is None else self.around(items, sandbox)
 
 
 class Executor(Protocol):

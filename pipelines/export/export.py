@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from flywheel.errors import ContentChanged, DiskReserve, FlywheelError, UsageError
 from flywheel.workspace import Workspace, runs
-from flywheel.workspace.storage import Store, local_path
+from flywheel.workspace.places import local_path
+from flywheel.workspace.storage import Store
 from pipelines.engine import Progress, conserve
 from pipelines.export.imagefolder import ImageFolderWriter
 from pipelines.export.journal import Entry, Journal

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 
-from flywheel.workspace.storage import Store, local_path
+from flywheel.workspace.places import local_path
+from flywheel.workspace.storage import Store
 from pipelines.export.journal import Entry, Written
 from pipelines.export.records import Read, Record
 from retrieval.lance_export import IMAGE, LanceExport

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from flywheel.errors import SourceError
 from flywheel.records import SourceItem
-from flywheel.workspace.storage import canonical_uri, describe, file_uri, is_local, local_path
+from flywheel.workspace.places import canonical_uri, file_uri, is_local, local_path
+from flywheel.workspace.storage import describe
 from pipelines.sources import folder, hf_dataset, tabular, tars
 from pipelines.sources.items import Place, Source, SourceLimits, read_head, stem_of
 

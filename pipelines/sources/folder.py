@@ -25,7 +25,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from flywheel.errors import SourceError
 from flywheel.records import Locator, Reason, SourceItem
-from flywheel.workspace.storage import StoredObject, file_uri, is_local, list_objects, local_path, read_locator
+from flywheel.workspace.places import file_uri, is_local, local_path
+from flywheel.workspace.storage import StoredObject, list_objects, read_locator
 from pipelines.sources import img2dataset, tabular, tars
 from pipelines.sources.items import NO_NOTES, Notes, Place, notes_from_sidecars, read_head, refused, shown
 

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlsplit
 
 from flywheel.records import Locator, Reason, SourceItem
-from flywheel.workspace.storage import StoredObject, is_local, open_uri
+from flywheel.workspace.places import is_local
+from flywheel.workspace.storage import StoredObject, open_uri
 
 HEAD_BYTES = 4096
 

@@ -20,7 +20,8 @@ from urllib.parse import unquote
 
 from flywheel.errors import SourceError, UsageError
 from flywheel.records import Failure, Locator, Reason, SourceItem
-from flywheel.workspace.storage import canonical_uri, describe_objects, file_uri, is_local, local_path
+from flywheel.workspace.places import canonical_uri, file_uri, is_local, local_path
+from flywheel.workspace.storage import describe_objects
 from pipelines.sources.items import Notes, Place, child_uri, notes_from_fields, parent_uri, refused, with_fragment
 
 # file_name first: beside a URL it is the copy that somebody already made.

@@ -17,7 +17,8 @@ from flywheel.schemas import TABLES
 from flywheel.seeds import content_id, source_id
 from flywheel.workspace import Workspace, runs
 from flywheel.workspace.packs import write_pack
-from flywheel.workspace.storage import describe, file_uri
+from flywheel.workspace.places import file_uri
+from flywheel.workspace.storage import describe
 from pipelines.judging import init_workspace
 
 

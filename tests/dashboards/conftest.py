@@ -19,7 +19,8 @@ from filters.scorers import SCORERS
 from flywheel.schemas import TABLES
 from flywheel.seeds import content_id, source_id
 from flywheel.workspace import Workspace
-from flywheel.workspace.storage import describe, file_uri
+from flywheel.workspace.places import file_uri
+from flywheel.workspace.storage import describe
 from pipelines.judging import init_workspace, judging_views
 
 HOSTILE_NAME = "<script>alert(1)<b onclick=x>\"'&.png"

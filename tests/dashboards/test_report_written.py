@@ -19,7 +19,7 @@ from dashboards.report import build, place, short_place, write_report
 from filters.policy import bundled
 from flywheel.cli.app import app
 from flywheel.errors import UsageError
-from flywheel.workspace.storage import file_uri
+from flywheel.workspace.places import file_uri
 from pipelines.copies import reports_about
 from pipelines.judging import init_workspace, judging_views
 

@@ -12,7 +12,6 @@ from filters.scorers import SCORERS, measure_ocr
 from filters.scorers.ocr import word_count
 from flywheel.encoders.ocr import CAN_READ, Line, Reading, in_reading_order, is_read, is_unread, rapid_reader, script_of
 from flywheel.images.views import RGB, NativeView
-from flywheel.records import ImageFacts
 
 
 class Fixed:
@@ -29,11 +28,7 @@ class Fixed:
 
 
 def view(rgb: RGB) -> NativeView:
-    height, width = rgb.shape[:2]
-    facts = ImageFacts(
-        image_id="x", format="PNG", mode="RGB", width_px=width, height_px=height, exif_orientation=1, bytes=9
-    )
-    return NativeView(rgb=rgb, facts=facts)
+    return NativeView(rgb=rgb)
 
 
 def test_a_drawn_page_is_read_in_order() -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from filters.scorers import SCORERS, measure_native, measure_scaled, measure_scores, names_reading, wide
 from filters.scorers.domain import DOMAINS
-from flywheel.images.views import RGB, NativeView, ScaledView
+from filters.scorers.planes import luma_of
+from flywheel.images.views import RGB, LumaView, ScaledView
 from flywheel.records import ImageFacts
 
 
-def views(rgb: RGB) -> tuple[ScaledView, NativeView]:
+def views(rgb: RGB) -> tuple[ScaledView, LumaView]:
     facts = ImageFacts(
         image_id="x",
         format="PNG",
@@ -27,9 +28,7 @@ def views(rgb: RGB) -> tuple[ScaledView, NativeView]:
         exif_orientation=1,
         bytes=100,
     )
-    return ScaledView(rgb=rgb, scale=1.0, facts=facts, jpeg_tables=None, had_alpha=False), NativeView(
-        rgb=rgb, facts=facts
-    )
+    return ScaledView(rgb=rgb, scale=1.0, facts=facts, jpeg_tables=None, had_alpha=False), LumaView(luma=luma_of(rgb))
 
 
 @st.composite

@@ -12,7 +12,8 @@ from PIL import Image
 from filters.planted.scenes import SCENES, photo
 from filters.scorers import measure_native, measure_scaled
 from filters.scorers.jpeg import quality_of
-from flywheel.images.views import RGB, NativeView, ScaledView
+from filters.scorers.planes import luma_of
+from flywheel.images.views import RGB, LumaView, ScaledView
 from flywheel.records import ImageFacts
 
 
@@ -24,7 +25,7 @@ def facts_of(rgb: RGB, orientation: int = 1) -> ImageFacts:
 
 
 def native(rgb: RGB) -> dict[str, float | None]:
-    rows = measure_native(NativeView(rgb=np.ascontiguousarray(rgb), facts=facts_of(rgb)))
+    rows = measure_native(LumaView(luma=luma_of(rgb)))
     return {column: value for row in rows.values() for column, value in row.items()}  # type: ignore[misc]
 
 

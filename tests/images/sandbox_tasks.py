@@ -14,12 +14,16 @@ def peak_rss_bytes() -> int:
 
 
 def view(item, context):
-    """(what a scaled view says, what a native view says, peak RSS), each without its pixels."""
-    from flywheel.images.decode import native_view, scaled_view
+    """(the facts of a scaled view, the shapes of a native and a luma view, peak RSS), or what failed."""
+    from flywheel.images.decode import luma_view, native_view, scaled_view
 
-    views = [make(item, context) for make in (scaled_view, native_view)]
-    said = [one if isinstance(one, Failure) else (one.facts, one.rgb.shape) for one in views]
-    return (*said, peak_rss_bytes())
+    small, whole, grey = (make(item, context) for make in (scaled_view, native_view, luma_view))
+    return (
+        small if isinstance(small, Failure) else small.facts,
+        whole if isinstance(whole, Failure) else whole.rgb.shape,
+        grey if isinstance(grey, Failure) else grey.luma.shape,
+        peak_rss_bytes(),
+    )
 
 
 def native_pixels(item, context):

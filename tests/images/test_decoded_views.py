@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from flywheel.images.decode import native_view, scaled_view
-from flywheel.images.views import SCALED_SHORT_SIDE_PX, NativeView, ScaledView
+from flywheel.images.decode import luma_view, native_view, scaled_view
+from flywheel.images.views import SCALED_SHORT_SIDE_PX, LumaView, NativeView, ScaledView
 from flywheel.records import Budgets, Failure, Reason
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -78,10 +78,11 @@ def test_every_orientation_ends_upright(image_format: str, orientation: int) -> 
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned, plain = (encoded(picture(), image_format, exif=block) for block in (exif, Image.Exif()))
+    facts = scaled(turned).facts
+    assert facts.exif_orientation == orientation
+    assert (facts.width_px, facts.height_px) == ((700, 480) if orientation < 5 else (480, 700))
     for view in (scaled, native):
         upright, stored = view(turned), view(plain)
-        assert upright.facts.exif_orientation == orientation
-        assert (upright.facts.width_px, upright.facts.height_px) == ((700, 480) if orientation < 5 else (480, 700))
         assert upright.rgb.shape == TURNS[orientation](stored.rgb).shape
         difference = np.abs(upright.rgb.astype(int) - TURNS[orientation](stored.rgb))
         # Two formats shrink after they turned (TIFF), where the last column holds fewer pixels.
@@ -103,11 +104,30 @@ def test_the_scaled_view_is_small_and_knows_its_scale(image_format: str, width_p
     assert np.abs(view.rgb.astype(int) - 128).max() <= 1
 
 
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "1"])
+def test_the_luma_view_is_the_luma_of_the_native_one(image_format: str, mode: str) -> None:
+    """A JPEG's Y channel is read as it is stored: equal to the luma of its colours but for their rounding."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    try:
+        data = encoded(picture().convert(mode), image_format, exif=exif)
+    except (OSError, ValueError):
+        pytest.skip(f"{image_format} has no {mode}")
+    view, whole = luma_view(data, BUDGETS), native(data)
+    assert isinstance(view, LumaView), view
+    assert view.luma.shape == whole.rgb.shape[:2]
+    assert view.luma.dtype == np.uint8
+    off = np.abs(view.luma - whole.rgb @ np.array([0.299, 0.587, 0.114]))
+    assert off.mean() < 0.6
+    assert np.percentile(off, 99) <= 2  # colours out of gamut are clipped in RGB alone
+
+
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP"])
 def test_both_views_show_the_same_picture(image_format: str) -> None:
     data = encoded(picture(), image_format)
     small, whole = scaled(data), native(data)
-    assert small.facts == whole.facts
+    assert whole.rgb.shape[:2] == (small.facts.height_px, small.facts.width_px)
     assert small.facts.image_id == hashlib.sha256(data).hexdigest()
     assert small.facts.bytes == len(data)
     size = (small.rgb.shape[1], small.rgb.shape[0])
@@ -268,7 +288,7 @@ def test_a_cut_file_never_yields_another_picture(name: str, where: float) -> Non
     data, pixels = file_to_cut(name)
     at = int(where * len(data)) if isinstance(where, float) else where % len(data)
     cut = data[: max(16, at)]
-    for make in (scaled_view, native_view):
+    for make in (scaled_view, native_view, luma_view):
         view = make(cut, BUDGETS)
         if name.endswith(MUST_SAY_TRUNCATED):
             assert isinstance(view, Failure)
@@ -287,6 +307,6 @@ def test_spoiled_bytes_never_escape_as_exceptions(data: st.DataObject, name: str
     for at in data.draw(st.lists(st.one_of(near_header, st.integers(0, len(spoiled) - 1)), min_size=1, max_size=6)):
         spoiled[at] = data.draw(st.integers(0, 255))
     tight = Budgets(max_pixels=4_000_000)
-    for make in (scaled_view, native_view):
+    for make in (scaled_view, native_view, luma_view):
         with suppress(MemoryError):  # the one that the sandbox handles
-            assert isinstance(make(bytes(spoiled), tight), (Failure, ScaledView, NativeView))
+            assert isinstance(make(bytes(spoiled), tight), (Failure, ScaledView, NativeView, LumaView))

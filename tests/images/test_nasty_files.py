@@ -81,18 +81,17 @@ def test_each_nasty_file_ends_as_it_should(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(answers) == len(paths)
     for path, answer in zip(paths, answers, strict=True):
         assert not isinstance(answer, Failure), (path.name, answer)
-        scaled, native, peak_bytes = answer
+        facts, native, luma, peak_bytes = answer
         assert peak_bytes < 1_500_000_000, path.name
         reason = expected_reason(path)
         if reason is not None:
-            assert isinstance(scaled, Failure), path.name
-            assert scaled.reason is reason, (path.name, scaled)
-            assert native == scaled, path.name
-            assert "\n" not in scaled.detail
+            assert isinstance(facts, Failure), path.name
+            assert facts.reason is reason, (path.name, facts)
+            assert native == luma == facts, path.name
+            assert "\n" not in facts.detail
         else:
-            assert not isinstance(scaled, Failure), (path.name, scaled)
-            facts, native_shape = native
-            assert scaled[0] == facts
-            assert native_shape == (facts.height_px, facts.width_px, 3)
+            assert not isinstance(facts, Failure), (path.name, facts)
+            assert native == (facts.height_px, facts.width_px, 3)
+            assert luma == (facts.height_px, facts.width_px)
             sizes = [size for name, size in SIZES.items() if path.name.endswith(name)]
             assert sizes in ([], [(facts.width_px, facts.height_px)])

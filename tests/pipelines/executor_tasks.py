@@ -35,11 +35,11 @@ def dies_once(items, sandbox, folder):
     return list(sandbox.run(items))
 
 
-def refuses(items, sandbox, context):
+def refuses(items, sandbox):
     raise SourceError("said by a worker")
 
 
-def breaks(items, sandbox, context):
+def breaks(items, sandbox):
     raise ValueError("a bug\nwith a second line")
 
 

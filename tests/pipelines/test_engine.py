@@ -119,7 +119,7 @@ def test_at_most_one_micro_batch_a_worker_is_unread() -> None:
             taken.append(number)
             yield [number]
 
-    echo = Task(item="operator:pos", context=None, memory_bytes=None, item_s=30, batch=f"{__name__}:answer_itself")
+    echo = Task(item="operator:pos", context=None, memory_bytes=None, item_s=30, around=answer_itself)
     for workers in (1, 2, 3):
         taken.clear()
         executor = LocalExecutor(workers)
@@ -131,5 +131,5 @@ def test_at_most_one_micro_batch_a_worker_is_unread() -> None:
         assert read == 12
 
 
-def answer_itself(items: Batch, sandbox: object, context: object) -> Answers:
+def answer_itself(items: Batch, sandbox: object) -> Answers:
     return items

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -23,8 +24,11 @@ WORKERS = 2
 _NOT_FACTS = {"run_events", "policies", "policy_events"}
 
 
-def task_of(item: str = "executor_tasks:act", batch: str | None = None, context: object = None) -> Task:
-    return Task(item=item, batch=batch, context=context, memory_bytes=1 << 30, item_s=2.0)
+def task_of(item: str = "executor_tasks:act", context: object = None, around: str = "", **given: str) -> Task:
+    import executor_tasks
+
+    worked = partial(getattr(executor_tasks, around), **given) if around else None
+    return Task(item=item, around=worked, context=context, memory_bytes=1 << 30, item_s=2.0)
 
 
 def nothing() -> None:
@@ -50,7 +54,7 @@ def test_a_slow_reader_is_never_run_ahead_of(tmp_path: Path):
             planned.append(number)
             yield [number]
 
-    task = task_of(batch="executor_tasks:logged", context=str(tmp_path))
+    task = task_of(around="logged", folder=str(tmp_path))
     ahead = []
     for committed, _ in enumerate(RayExecutor(WORKERS).map(task, plan(), nothing)):
         time.sleep(0.5)  # a commit that takes its time, while workers have none to lose
@@ -66,7 +70,7 @@ def test_a_killed_worker_loses_and_repeats_nothing_for_the_reader(
 ) -> None:
     """Also over the seam of two datasets of tickets."""
     monkeypatch.setattr("pipelines.executors.ray_data._TICKETS", 4)
-    task = task_of(batch="executor_tasks:dies_once", context=str(tmp_path))
+    task = task_of(around="dies_once", folder=str(tmp_path))
     batches = [[number] for number in range(6)]
     answered = list(RayExecutor(WORKERS).map(task, batches, nothing))
     assert [batch for batch, _ in answered] == batches
@@ -93,9 +97,9 @@ def test_ingest_gives_the_same_tables(few_images: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_a_worker_raises_is_one_line(capfd: pytest.CaptureFixture[str]):
     with pytest.raises(SourceError, match=r"^said by a worker$"):
-        list(RayExecutor(WORKERS).map(task_of(batch="executor_tasks:refuses"), [[1], [2]], nothing))
+        list(RayExecutor(WORKERS).map(task_of(around="refuses"), [[1], [2]], nothing))
     with pytest.raises(RayWorkFailed) as broken:
-        list(RayExecutor(WORKERS).map(task_of(batch="executor_tasks:breaks"), [[1], [2]], nothing))
+        list(RayExecutor(WORKERS).map(task_of(around="breaks"), [[1], [2]], nothing))
     assert str(broken.value) == "a Ray worker could not do its micro-batch: ValueError: a bug"
     assert "Traceback" not in "".join(capfd.readouterr())
 

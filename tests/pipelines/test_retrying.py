@@ -1,6 +1,7 @@
 """One bad micro-batch is worked again; what the driver has read is never worked twice."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from pipelines.executors.local import LocalExecutor
 from pipelines.executors.retrying import RetryingExecutor
 
 
-def task_of(batch: str, context: object = None) -> Task:
-    return Task(
-        item="executor_tasks:act", batch=f"executor_tasks:{batch}", context=context, memory_bytes=None, item_s=9
-    )
+def task_of(around: str, **given: str) -> Task:
+    import executor_tasks
+
+    worked = partial(getattr(executor_tasks, around), **given)
+    return Task(item="executor_tasks:act", around=worked, context=None, memory_bytes=None, item_s=9)
 
 
 def nothing() -> None:
@@ -28,7 +30,7 @@ def retrying(warn: Callable[[str], None], failures: int = 2) -> RetryingExecutor
 def test_a_micro_batch_that_failed_by_circumstance_is_worked_again(tmp_path: Path) -> None:
     said: list[str] = []
     batches = [[number] for number in range(5)]
-    answered = list(retrying(said.append).map(task_of("fails_twice", str(tmp_path)), batches, nothing))
+    answered = list(retrying(said.append).map(task_of("fails_twice", folder=str(tmp_path)), batches, nothing))
     assert [batch for batch, _ in answered] == batches
     assert [answers[0][0] for _, answers in answered] == [0, 1, 2, 3, 4]
     assert len(said) == 2
@@ -36,7 +38,7 @@ def test_a_micro_batch_that_failed_by_circumstance_is_worked_again(tmp_path: Pat
 
 
 def test_it_gives_up_with_the_error_itself(tmp_path: Path) -> None:
-    task = task_of("fails_twice", str(tmp_path))
+    task = task_of("fails_twice", folder=str(tmp_path))
     with pytest.raises(OSError, match="disk hiccup"):
         list(retrying(str, failures=1).map(task, [[0], [1]], nothing))
 
@@ -55,4 +57,4 @@ def test_an_error_of_the_plan_is_not_taken_for_its_end(tmp_path: Path) -> None:
 
     answered: list[object] = []
     with pytest.raises(OSError, match="the listing broke off"):
-        answered.extend(retrying(str).map(task_of("fails_twice", str(tmp_path)), plan(), nothing))
+        answered.extend(retrying(str).map(task_of("fails_twice", folder=str(tmp_path)), plan(), nothing))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flywheel.errors import SourceError
 from flywheel.records import Reason, SourceItem
-from flywheel.workspace.storage import file_uri
+from flywheel.workspace.places import file_uri
 from pipelines.sources import SourceLimits, open_source
 from pipelines.sources.items import notes_from_fields
 

@@ -11,15 +11,8 @@ from moto.server import ThreadedMotoServer
 from flywheel.errors import SourceError, UsageError
 from flywheel.records import Locator
 from flywheel.workspace.packs import rewrite_without, write_pack
-from flywheel.workspace.storage import (
-    Store,
-    canonical_uri,
-    describe,
-    describe_objects,
-    file_uri,
-    local_path,
-    read_locator,
-)
+from flywheel.workspace.places import canonical_uri, file_uri, local_path
+from flywheel.workspace.storage import Store, describe, describe_objects, read_locator
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,21 @@
-"""What workers do with bytes: the functions that run inside the killable child, and around it."""
+"""What the killable child of a worker does with bytes: read, check, decode once, score.
+
+Imported by every child, so that nothing heavier than a decoder and its scorers may be imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from filters.scorers import measure_native, measure_ocr, measure_scaled
 from flywheel.errors import ContentChanged
-from flywheel.images.decode import native_view, scaled_view
-from flywheel.images.sandbox import Sandbox
+from flywheel.images.decode import luma_view, native_view, scaled_view
 from flywheel.images.views import NativeView
 from flywheel.records import Budgets, Failure, ImageFacts, Locator, Reason, SourceItem
 from flywheel.seeds import content_id
-from flywheel.workspace.packs import write_pack
-from flywheel.workspace.storage import Store, read_locator
-from pipelines.sources.fetch import FetchLimits, fetch_many
+from flywheel.workspace.storage import read_locator
 
 Row = Mapping[str, Any]
 View = TypeVar("View")
@@ -23,14 +23,12 @@ View = TypeVar("View")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestContext:
-    """What every ingest worker knows: limits, where packs go, which scorers ride on the one decode.
+    """What every ingesting child knows: its limits, and which scorers ride on the one decode.
 
     Images in `forgotten` are refused before their bytes could reach a pack.
     """
 
     budgets: Budgets
-    fetch: FetchLimits
-    workspace_uri: str
     copy_all: bool
     scorers: tuple[str, ...]
     forgotten: frozenset[str]
@@ -81,23 +79,12 @@ def ingest_item(item: SourceItem, context: IngestContext) -> Seen | Failure:
     return Seen(facts=view.facts, locator=item.locator, scores=scores, data=keep)
 
 
-def ingest_batch(
-    items: Sequence[SourceItem], sandbox: Sandbox[Any, Any], context: IngestContext
-) -> list[Seen | Failure]:
-    """Fetch what is remote, decode in the child, pack what must be copied."""
-    staged = _fetch(items, context.fetch)
-    todo = [item for item in staged if isinstance(item, SourceItem)]
-    decoded = iter(sandbox.run(todo))
-    answers = [entry if isinstance(entry, Failure) else next(decoded) for entry in staged]
-    return _pack(answers, context.workspace_uri)
-
-
 def scaled_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | Failure:
     return _measure(item, context.budgets, scaled_view, measure_scaled)
 
 
 def native_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | Failure:
-    return _measure(item, context.budgets, native_view, measure_native)
+    return _measure(item, context.budgets, luma_view, measure_native)
 
 
 def ocr_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | Failure:
@@ -155,38 +142,3 @@ def read_verified(image_id: str, locator: Locator) -> bytes:
     if content_id(data) != image_id:
         raise ContentChanged(f"{locator.uri} no longer holds image {image_id[:12]}; see `flywheel verify`")
     return data
-
-
-def _fetch(items: Sequence[SourceItem], limits: FetchLimits) -> list[SourceItem | Failure]:
-    urls = [item.locator.uri for item in items if _is_url(item)]
-    fetched = iter(fetch_many(urls, limits))
-    staged: list[SourceItem | Failure] = []
-    for item in items:
-        if not _is_url(item):
-            staged.append(item)
-            continue
-        answer = next(fetched)
-        staged.append(answer if isinstance(answer, Failure) else replace(item, inline=answer.data))
-    return staged
-
-
-def _is_url(item: SourceItem) -> bool:
-    return item.inline is None and item.locator.uri.startswith(("http://", "https://"))
-
-
-def _pack(answers: Sequence[Seen | Failure], workspace_uri: str) -> list[Seen | Failure]:
-    """Replace the bytes of copied images by their place in a pack."""
-    carried = {
-        answer.facts.image_id: (answer.facts.image_id, answer.data, answer.facts.format.lower())
-        for answer in answers
-        if isinstance(answer, Seen) and answer.data is not None
-    }
-    if not carried:
-        return list(answers)
-    places = write_pack(Store(workspace_uri), list(carried.values()))
-    return [
-        replace(answer, locator=places[answer.facts.image_id], data=None)
-        if isinstance(answer, Seen) and answer.data is not None
-        else answer
-        for answer in answers
-    ]
