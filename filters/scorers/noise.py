@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.scorers.planes import NativePlanes, Plane, Row
+from filters.scorers.planes import NativePlanes, Plane, Row, percentile
 from filters.scorers.scorer import Scorer
 from flywheel.schemas import score_spec
 
@@ -31,8 +31,8 @@ UNIT = float(np.sqrt(np.pi / 2) / 6)
 
 def measure(planes: NativePlanes) -> Row:
     """Sigma on the quieter of the flattest tiles, in 8-bit units. None where nothing is flat and unsaturated."""
-    found = [sigma for sigma in map(_sigma, flattest_tiles(planes)) if sigma is not None]
-    return {"sigma": float(np.percentile(found, QUIETER_PERCENT)) if found else None}
+    tiles = flattest_tiles(planes)
+    return {"sigma": percentile(sigmas(tiles), QUIETER_PERCENT) if tiles and min(tiles[0].shape) >= 8 else None}
 
 
 def flattest_tiles(planes: NativePlanes) -> list[Plane]:
@@ -58,11 +58,12 @@ def _blocks(small: Plane, rows: int, columns: int, tile: int) -> npt.NDArray[np.
     return cut.reshape(rows, tile, columns, tile).transpose(0, 2, 1, 3).reshape(rows, columns, tile * tile)
 
 
-def _sigma(tile: Plane) -> float | None:
-    if min(tile.shape) < 8:
-        return None
-    response: Any = cv2.filter2D(tile, cv2.CV_32F, MASK)
-    return UNIT * float(np.abs(response[1:-1, 1:-1]).mean())
+def sigmas(tiles: list[Plane]) -> npt.NDArray[np.float32]:
+    """Sigma of each tile (all of one shape): stacked and filtered at once, without the seams."""
+    height, width = tiles[0].shape
+    response: Any = cv2.filter2D(np.concatenate(tiles), cv2.CV_32F, MASK)
+    inner = np.abs(response.reshape(len(tiles), height, width)[:, 1:-1, 1:-1])
+    return cast("npt.NDArray[np.float32]", UNIT * inner.mean(axis=(1, 2)))
 
 
 SCORER = Scorer(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.scorers.planes import BASE_PX, Row, ScaledPlanes, shrunk
+from filters.scorers.planes import BASE_PX, Plane, Row, ScaledPlanes, shrunk
 from filters.scorers.scorer import Scorer
 from filters.scorers.text_density import text_density
 from flywheel.schemas import score_spec
@@ -27,6 +27,8 @@ TEXT_DENSITY = 0.06
 FREQUENCIES = np.array(
     sorted(((v, h) for v, h in product(range(8), repeat=2) if v + h), key=lambda f: (f[0] ** 2 + f[1] ** 2, f))
 )
+ORDER = FREQUENCIES @ (8, 1)
+BITS = 1 << np.arange(len(FREQUENCIES))
 # Keys: the signs of the lowest frequencies of the whole picture and of two virtual centre crops (2.5 and 5 % off
 # each side, in pixels of the base), and of the four quarters (an overlay in one corner leaves three of them
 # alone). The weakest signs are stored both ways. Measured on real pictures: see `filters.duplicates`.
@@ -62,36 +64,47 @@ def phash(coefficients: Squares) -> int:
 
 def keys_of(corners: Squares, signs: int, weak: int, kinds: Sequence[int]) -> list[int]:
     """2**weak look-up keys for each of n corners: the signs of the lowest frequencies, the weakest both ways."""
-    values = corners[:, FREQUENCIES[:signs, 0], FREQUENCIES[:signs, 1]]
-    base = ((values > 0) << np.arange(signs)).sum(axis=1) | np.array(kinds) << KIND_SHIFT
-    flips = 1 << np.argsort(np.abs(values), axis=1, kind="stable")[:, :weak]
-    masks = np.array(list(product((0, 1), repeat=weak)))
-    return cast("list[int]", (base[:, None] ^ flips @ masks.T).ravel().tolist())
+    values = corners.reshape(len(corners), -1)[:, ORDER[:signs]]
+    base = (values > 0) @ BITS[:signs] | np.array(kinds) << KIND_SHIFT
+    flips = BITS[np.argsort(np.abs(values), axis=1, kind="stable")[:, :weak]]
+    return cast("list[int]", (base[:, None] ^ flips @ _choices(weak)).ravel().tolist())
 
 
-def lookup_keys(base: Squares) -> list[int]:
+@cache
+def _choices(weak: int) -> npt.NDArray[np.int64]:
+    """weak x 2**weak: every way to flip some of the weakest signs."""
+    return np.array(list(product((0, 1), repeat=weak))).T
+
+
+def lookup_keys(base: Plane) -> list[int]:
     """Every key of a 96 x 96 picture, sorted; none for a blank one."""
     found: set[int] = set()
-    if float(base.std()) >= MIN_CONTRAST:
-        corners = np.concatenate([dct(base[None, c : BASE_PX - c, c : BASE_PX - c]) for c in CROPS_PX])
+    picture = base.astype(np.float32)
+    if contrast(base) >= MIN_CONTRAST:
+        corners = np.concatenate([dct(picture[None, c : BASE_PX - c, c : BASE_PX - c]) for c in CROPS_PX])
         found.update(keys_of(corners, CROP_SIGNS, CROP_WEAK, [0] * len(CROPS_PX)))
     half = BASE_PX // 2
-    quarters = base.reshape(2, half, 2, half).transpose(0, 2, 1, 3).reshape(4, half, half)
-    lively = [place for place in range(4) if float(quarters[place].std()) >= MIN_CONTRAST]
+    places = [(y, x) for y in (slice(half), slice(half, None)) for x in (slice(half), slice(half, None))]
+    lively = [place for place, at in enumerate(places) if contrast(base[at]) >= MIN_CONTRAST]
     if lively:
-        found.update(keys_of(dct(quarters[lively]), QUARTER_SIGNS, QUARTER_WEAK, [1 + place for place in lively]))
+        quarters = np.stack([picture[places[place]] for place in lively])
+        found.update(keys_of(dct(quarters), QUARTER_SIGNS, QUARTER_WEAK, [1 + place for place in lively]))
     return sorted(found)
+
+
+def contrast(plane: Plane) -> float:
+    """Standard deviation, in levels."""
+    return float(cv2.meanStdDev(plane)[1][0, 0])
 
 
 def measure(planes: ScaledPlanes) -> Row:
     """`thumb`: 32 x 32 luma, then 8 x 8 Cb and Cr; `fine`: 96 x 96 luma of text-dense pictures, else None."""
-    base = planes.base.astype(np.float32)
     small = cv2.resize(planes.quarter_rgb, (CHROMA_PX, CHROMA_PX), interpolation=cv2.INTER_AREA)
     colour = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)
     thumb = shrunk(planes.base, BASE_PX // THUMB_PX)
     return {
-        "phash": phash(dct(base[None])[0]),
-        "keys": lookup_keys(base),
+        "phash": phash(dct(planes.base.astype(np.float32)[None])[0]),
+        "keys": lookup_keys(planes.base),
         "thumb": thumb.tobytes() + colour[..., 2].tobytes() + colour[..., 1].tobytes(),
         "fine": planes.base.tobytes() if text_density(planes) >= TEXT_DENSITY else None,
     }

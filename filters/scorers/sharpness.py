@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.scorers.planes import NativePlanes, Plane, Row
+from filters.scorers.planes import NativePlanes, Plane, Row, percentile
 from filters.scorers.scorer import Scorer
 from flywheel.schemas import score_spec
 
@@ -43,7 +43,7 @@ def measure(planes: NativePlanes) -> Row:
     edges = edge_widths(liveliest_tiles(planes))
     if edges.size < 16:
         return {"sharpness": None, "blur_px": None}
-    blur_px = float(np.percentile(edges, NARROWEST))
+    blur_px = percentile(edges, NARROWEST)
     shrink = min(1.0, REFERENCE_SHORT_SIDE_PX / min(planes.luma.shape))
     return {"sharpness": 1 / (1 + blur_px * shrink), "blur_px": blur_px}
 
