@@ -50,7 +50,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ribbon:
-    """What flows from one bar to the next, as an SVG path."""
+    """What flows from one bar to the next, as an SVG path. `kind` is kept, unjudged, new (dropped here) or out."""
 
     kind: str
     path: str
@@ -64,6 +64,11 @@ class FunnelFigure:
     bar_width: float
     columns: tuple[Column, ...]
     ribbons: tuple[Ribbon, ...]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of ribbons that can be seen, which a legend must explain."""
+        return frozenset(ribbon.kind for ribbon in self.ribbons)
 
 
 def funnel_figure(funnel: Funnel, trains_at: Sequence[Sequence[int]]) -> FunnelFigure:

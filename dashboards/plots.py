@@ -14,8 +14,9 @@ from dashboards.report_scores import Distribution, Limits, Threshold
 # All sizes and distances are our choice.
 PLOT_WIDTH, PLOT_LEFT, PLOT_RIGHT = 356.0, 12.0, 342.0
 NAMES_RIGHT, PLOT_LEFT_OF_NAMES = 74.0, 80.0
-LETTER, LEVELS, NEAR = 5.4, 3, 16.0
+LETTER, LEVELS, NEAR = 5.7, 3, 16.0
 PLOT_TOP, PLOT_BOTTOM, ROW_TOP, ROW_HEIGHT = 40.0, 132.0, 152.0, 15.0
+LABEL_STEP, LABEL_RISE = 12.0, 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What is written over a threshold, or over some that lie too close to be told apart: values · stages."""
+    """What is written over a threshold, or over some too close to be told apart: what is allowed · at which stages."""
 
     x: float
     y: float
@@ -68,7 +69,10 @@ class DomainRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
+    """`top` is where anything is drawn: plots with few labels need less room."""
+
     width: float
+    top: float
     height: float
     left: float
     right: float
@@ -88,16 +92,17 @@ def plot(told: Distribution) -> Plot:
     rows = tuple(_row(told, limits, number) for number, limits in enumerate(told.limits[1:]))
     ticks = tuple((_x(told, value), figure(value)) for value in _round_values(told.low, told.high))
     shades = tuple(_refused(told, threshold) for threshold in default)
-    height = ROW_TOP + ROW_HEIGHT * len(rows) + (4 if rows else 0)
+    labels = tuple(_labels(told, default))
     return Plot(
         width=PLOT_WIDTH,
-        height=height,
+        top=min((label.y for label in labels), default=PLOT_TOP) - LABEL_RISE,
+        height=ROW_TOP + ROW_HEIGHT * len(rows) + (4 if rows else 0),
         left=left_of(told),
         right=PLOT_RIGHT,
         names_right=NAMES_RIGHT,
         bars=bars,
         lines=tuple(_line(told, threshold) for threshold in default),
-        labels=tuple(_labels(told, default)),
+        labels=labels,
         shades=shades,
         rows=rows,
         ticks=ticks,
@@ -154,16 +159,17 @@ def _labels(told: Distribution, thresholds: Sequence[Threshold]) -> Iterator[Lab
     ends: dict[int, float] = {}
     for cluster in _clusters(told, thresholds):
         low, high = cluster[0].value, cluster[-1].value
-        values = figure(low) if low == high else f"{figure(low)}–{figure(high)}"
+        sign, first, last = ("≥", low, high) if cluster[0].bound == "min" else ("≤", high, low)
+        values = figure(low) if low == high else f"{figure(first)}–{figure(last)}"
         stages = sorted(stage for threshold in cluster for stage in threshold.stages)
         arrow = " →" if low > told.high else " ←" if high < told.low else ""
-        text = f"{values} · {spoken(stages)}{arrow}"
+        text = f"{sign} {values} · {spoken(stages)}{arrow}"
         half = LETTER / 2 * len(text)
         middle = (_x(told, low) + _x(told, high)) / 2
         x = min(max(middle, half), PLOT_WIDTH - half)
         level = next((row for row in range(LEVELS) if ends.get(row, -1e9) < x - half), LEVELS - 1)
         ends[level] = x + half + LETTER
-        yield Label(x=x, y=32 - 11 * level, text=text)
+        yield Label(x=x, y=PLOT_TOP - 7 - LABEL_STEP * level, text=text)
 
 
 def _clusters(told: Distribution, thresholds: Sequence[Threshold]) -> Iterator[list[Threshold]]:

@@ -26,7 +26,7 @@ from filters.funnel import Funnel
 from filters.policy import Policy
 from filters.rules import RULES
 from flywheel import __version__
-from flywheel.errors import UsageError
+from flywheel.errors import FlywheelError, UsageError
 from flywheel.records import Failure
 from flywheel.workspace import Workspace
 from flywheel.workspace.places import canonical_uri
@@ -35,6 +35,7 @@ from flywheel.workspace.storage import Store
 # Our choice: what all pictures of a page may take, base64 and all, so that it stays near 8 MB.
 PICTURE_BYTES = 7_000_000
 PATH_CHARS = 44
+_LIST = ".ids.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +70,35 @@ def write_report(workspace: Workspace, policy: Policy, views: Mapping[str, str],
     """Write the page, and beside it `<name>.ids.json`, from which forgetting knows whom the page shows.
 
     `views`: SQL of `scores` and `verdicts` under `policy`. `to` is a local path or an s3:// URI; by default
-    reports/report.html in a local workspace. Raises UsageError, PolicyError, ConservationError.
+    reports/report.html in a local workspace. Raises UsageError, PolicyError, ConservationError, and FlywheelError
+    where nothing can be written there.
     """
     if to is None and not workspace.is_local:
         raise UsageError(f"{workspace.uri} is no local folder: say where the report goes with --to FILE")
-    folder, _, name = canonical_uri(to or f"{workspace.uri}/reports/report.html").rpartition("/")
-    store, name = Store(folder), unquote(name)
+    target = canonical_uri(to or f"{workspace.uri}/reports/report.html")
+    folder, _, name = target.rpartition("/")
     if not name.endswith(".html"):
-        raise UsageError(f"a report is a web page: give --to a name that ends in .html, not {name!r}")
+        raise UsageError(f"a report is a web page: give --to a name that ends in .html, not {unquote(name)!r}")
+    if folder == "s3:/":
+        raise UsageError(f"{target} is a bucket: name the page inside it, as in s3://bucket/report.html")
     page = build(workspace, policy, views)
-    ids, content = name.removesuffix(".html") + ".ids.json", page.html.encode()
+    try:
+        _write(Store(folder + "/"), unquote(name), page)
+    except OSError as error:
+        raise FlywheelError(
+            f"cannot write {place(target)}: {error.strerror or error}; give --to a file in a folder that takes it"
+        ) from error
+    listed = target.removesuffix(".html") + _LIST
+    return Written(report=target, ids=listed, images=len(page.image_ids), bytes=len(page.html.encode()))
+
+
+def _write(store: Store, name: str, page: Page) -> None:
+    ids = name.removesuffix(".html") + _LIST
     # A page without its list counts as showing anybody, so the old list goes before the new page comes.
     if store.exists(ids):
         store.delete(ids)
-    store.write_new(name, content)
+    store.write_new(name, page.html.encode())
     store.write_new(ids, (json.dumps(page.image_ids, indent=0) + "\n").encode())
-    return Written(report=store.uri_of(name), ids=store.uri_of(ids), images=len(page.image_ids), bytes=len(content))
 
 
 def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Page:
@@ -116,6 +130,7 @@ def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Pag
             groups=groups,
             domain_sheets=domains,
             rejects=report_data.rejects(workspace),
+            refused_lines=report_data.refused_lines(workspace),
             facets=report_data.balance(workspace, views, at),
             rules=RULES,
             blamed=_blamed(funnel),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from filters.funnel import Funnel, assemble, funnel_sql
+from filters.funnel import Funnel, assemble, counts_sql
 from filters.policy import Policy, check_versions
 from filters.rules import STAGES
 from filters.scorers import SCORERS
@@ -19,6 +19,7 @@ from flywheel.workspace import Workspace
 Views = Mapping[str, str]
 
 EXAMPLES = 3  # our choice: rejected files named for each reason
+_PAIRS = "pairs"  # the step whose subjects are lines of listings
 LARGEST = 14  # our choice: values of one facet that get a bar of their own
 
 
@@ -61,7 +62,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejects:
-    """Files that ended with one reason in one step, and a few of them: (uri, detail)."""
+    """What ended with one reason in one step, and a few of it: (uri, detail)."""
 
     step: str
     status: str
@@ -128,7 +129,7 @@ def funnel_of(workspace: Workspace, policy: Policy, views: Views) -> Funnel:
     """
     check_versions(policy, {name: scorer.version for name, scorer in SCORERS.items()})
     images = workspace.query("SELECT count(*) AS n FROM images")["n"][0].as_py()
-    return assemble(policy, workspace.query(funnel_sql(policy), views).to_pylist(), images)
+    return assemble(policy, workspace.query(counts_sql([policy]), views).to_pylist(), images)
 
 
 def reached(funnel: Funnel) -> Reached | None:
@@ -143,11 +144,20 @@ def reached(funnel: Funnel) -> Reached | None:
 
 
 def rejects(workspace: Workspace) -> tuple[Rejects, ...]:
-    """What did not become an image or a score, by step and reason. The files themselves are never opened."""
+    """Files that did not become an image or a score, by step and reason. They are never opened."""
+    return _ended(workspace, f"step <> '{_PAIRS}'", "uri, subject_id")
+
+
+def refused_lines(workspace: Workspace) -> tuple[Rejects, ...]:
+    """Lines of edit-pair listings that did not become a pair, by reason. Their details say which they are."""
+    return _ended(workspace, f"step = '{_PAIRS}'", "length(detail), detail, subject_id")  # line 9 before line 10
+
+
+def _ended(workspace: Workspace, condition: str, order: str) -> tuple[Rejects, ...]:
     rows = workspace.query(
         "SELECT step, status, reason, count(*) AS n, "
-        f"list({{'uri': uri, 'detail': coalesce(detail, '')}} ORDER BY uri, subject_id)[1:{EXAMPLES}] AS examples "
-        "FROM rejects GROUP BY ALL ORDER BY step, status DESC, n DESC, reason"
+        f"list({{'uri': uri, 'detail': coalesce(detail, '')}} ORDER BY {order})[1:{EXAMPLES}] AS examples "
+        f"FROM rejects WHERE {condition} GROUP BY ALL ORDER BY step, status DESC, n DESC, reason"
     )
     return tuple(
         Rejects(

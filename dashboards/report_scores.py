@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.buckets import double, framed_sql
+from filters.buckets import double
 from filters.policy import Policy
 from filters.rules import DOMAINS, Bound, Rule
 from filters.scorers import SCORERS
@@ -75,13 +75,12 @@ class _Column:
 
 def distributions(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> tuple[Distribution, ...]:
     """Judged columns in the order of their rules, then all others in the order of their scorers."""
-    framed = framed_sql("scores")
-    schema = workspace.query(f"SELECT * FROM ({framed}) LIMIT 0", views).schema
+    schema = workspace.query("SELECT * FROM scores LIMIT 0", views).schema
     columns = _columns(schema, policy)
-    (told,) = workspace.query(f"SELECT {', '.join(_statistics(columns))} FROM ({framed})", views).to_pylist()
+    (told,) = workspace.query(f"SELECT {', '.join(_statistics(columns))} FROM scores", views).to_pylist()
     axes = {column.name: _axis(column, told, policy) for column in columns}
     (bins,) = workspace.query(
-        f"SELECT {', '.join(_histogram(column, axes[column.name]) for column in columns)} FROM ({framed})", views
+        f"SELECT {', '.join(_histogram(column, axes[column.name]) for column in columns)} FROM scores", views
     ).to_pylist()
     return tuple(_distribution(column, told, axes[column.name], bins[column.name], policy) for column in columns)
 

@@ -18,7 +18,11 @@ cv2.ipp.setUseIPP(False)  # its results depend on the alignment of buffers, see 
 Picture = npt.NDArray[np.float32]  # n x n luma
 Warp = npt.NDArray[np.float64]  # scale x, shift x, scale y, shift y; in -1..1 of the picture
 
-STEPS = 8
+# Steps per blur (px of the picture): from coarse to fine where nothing is known, fine alone from a good start.
+STEPS = 4
+COARSE_BLUR, FINE_BLUR = 2.0, 0.8
+# A step that moves nothing by more than this (of half a picture) was the last one of its blur: 1/100 px of 96.
+SETTLED = 2e-4
 # Residuals beyond this many deviations of the picture count for little: an overlay. Our choice.
 SOFT = 0.35
 # A crop of 5 % of each side is a scale of 1.053; two of them on both pictures stay within this. Our choice.
@@ -28,57 +32,89 @@ MAX_SCALE, MAX_SHIFT = 1.13, 0.13
 TOLERANCE, CONTRAST_SHARE = 10.0, 0.35
 WINDOW_AREA = 0.045
 
+# The warp of two pictures that lie on each other as they are.
+IDENTITY: Warp = np.array([1.0, 0.0, 1.0, 0.0])
+IDENTITY.flags.writeable = False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
     """How two pictures agree where they overlap. Shares are of the overlap, 0..1.
 
     `differing`: share of pixels that do not agree. `beyond_overlay`: the same without the one compact window
-    (at most 4.5 % of the picture) that explains most. `correlation`: of the pixels that agree loosely.
+    (at most 4.5 % of the picture) that explains most. `of_content`: share of the pixels that stand out from the
+    ground of either picture and do not agree. `correlation`: of the pixels that agree loosely.
     """
 
-    warp: Warp
     differing: float
     beyond_overlay: float
+    of_content: float
     correlation: float
+
+    def within(self, limits: Fit) -> bool:
+        return (
+            self.differing <= limits.differing
+            and self.beyond_overlay <= limits.beyond_overlay
+            and self.of_content <= limits.of_content
+            and self.correlation >= limits.correlation
+        )
 
 
 def align(still: Picture, moving: Picture, start: Warp | None = None) -> Warp | None:
     """The warp under which `moving` lies on `still`; None when it leaves what a small crop can do."""
-    warp = np.array([1.0, 0.0, 1.0, 0.0]) if start is None else start.copy()
-    target = _standard(still)
-    source = _standard(moving)
-    for step in range(STEPS):
-        blur = 2.0 if start is None and step < STEPS // 2 else 0.8
-        moved = warped(cv2.GaussianBlur(source, (0, 0), blur), warp)
-        warp += _update(cv2.GaussianBlur(target, (0, 0), blur), moved)
-        if not 0.7 < min(warp[0], warp[2]) <= max(warp[0], warp[2]) < 1.4:
-            return None
+    warp = (IDENTITY if start is None else start).copy()
+    target, source = _standard(still), _standard(moving)
+    for blur in (COARSE_BLUR, FINE_BLUR) if start is None else (FINE_BLUR, FINE_BLUR):
+        soft_target, soft_source = (cv2.GaussianBlur(one, (0, 0), blur) for one in (target, source))
+        for _ in range(STEPS):
+            step = _update(soft_target, warped(soft_source, warp))
+            warp += step
+            if not 0.7 < min(warp[0], warp[2]) <= max(warp[0], warp[2]) < 1.4:
+                return None
+            if np.abs(step).max() < SETTLED:
+                break
     scale = max(warp[0], warp[2], 1 / warp[0], 1 / warp[2])
     return warp if scale <= MAX_SCALE and np.abs(warp[1::2]).max() <= MAX_SHIFT else None
 
 
-def fit(still: Picture, moving: Picture, warp: Warp) -> Fit:
-    """Compare after the warp, brightness and contrast set equal over the agreeing pixels."""
+def fit(still: Picture, moving: Picture, warp: Warp, furthest: float = 1.0) -> Fit | None:
+    """Compare after the warp, brightness and contrast set equal over the pixels that agree.
+
+    None where more than the share `furthest` differs: most pairs are told apart by that, for little.
+    """
     moved, inside = warped(moving, warp), _inside(warp, still.shape[0])
-    a, b = still[inside], moved[inside]
-    gain, bias = 1.0, float(np.median(a - b))
-    near = np.abs(a - b - bias) < SOFT * max(float(a.std()), 8.0)
-    if near.sum() > a.size // 4 and float(b[near].var()) > 1:
-        gain = float(np.clip(np.cov(a[near], b[near])[0, 1] / b[near].var(), 0.7, 1.4))
-        bias = float((a[near] - gain * b[near]).mean())
-    moved = gain * moved + np.float32(bias)
+    moved = _relit(still, moved, inside)
     limit = TOLERANCE + CONTRAST_SHARE * np.maximum(contrast(still), contrast(moved))
     off = (np.abs(still - moved) > limit) & inside
-    x, y = still[inside & ~off], moved[inside & ~off]
+    total, differing = float(inside.sum()), float(off.sum())
+    if differing > furthest * total:
+        return None
+    ground = float(np.median(still[inside]))
+    content = (np.maximum(np.abs(still - ground), np.abs(moved - ground)) > TOLERANCE) & inside
+    agreeing = inside & ~off
+    x, y = still[agreeing], moved[agreeing]
     lively = x.size > 16 and float(x.std()) > 0.5 and float(y.std()) > 0.5
-    total = float(inside.sum())
     return Fit(
-        warp=warp,
-        differing=float(off.sum()) / total,
-        beyond_overlay=(float(off.sum()) - _in_window(off)) / total,
+        differing=differing / total,
+        beyond_overlay=(differing - _in_window(off)) / total if differing else 0.0,
+        of_content=float((off & content).sum()) / max(float(content.sum()), 1.0),
         correlation=float(np.corrcoef(x, y)[0, 1]) if lively else 1.0,
     )
+
+
+def _relit(still: Picture, moved: Picture, inside: npt.NDArray[np.bool_]) -> Picture:
+    """`moved` in the brightness and contrast of `still`."""
+    a, b = still[inside], moved[inside]
+    apart = a - b
+    gain, bias = 1.0, float(np.median(apart))
+    near = np.abs(apart - bias) < SOFT * max(float(a.std()), 8.0)
+    if near.sum() > a.size // 4:
+        a, b = a[near], b[near]
+        mean_a, mean_b, spread = float(a.mean()), float(b.mean()), float(b.var())
+        if spread > 1:
+            gain = float(np.clip(((a - mean_a) * (b - mean_b)).mean() / spread, 0.7, 1.4))
+            bias = mean_a - gain * mean_b
+    return np.asarray(np.float32(gain) * moved + np.float32(bias), np.float32)
 
 
 def _standard(picture: Picture) -> Picture:
@@ -105,18 +141,21 @@ def _inside(warp: Warp, n: int) -> npt.NDArray[np.bool_]:
 
 
 def _update(target: Picture, moved: Picture) -> Warp:
-    """One weighted least-squares step for the four parameters."""
+    """One weighted least-squares step for the four parameters.
+
+    Brightness and contrast are solved for along with them: a crop leaves out a dark border, say, and what is left
+    is brighter than the whole. Warps that only make up for that would win otherwise.
+    """
     n = target.shape[0]
     place = np.linspace(-1, 1, n, dtype=np.float32)
-    gy, gx = np.gradient(moved)
-    scale = np.float32((n - 1) / 2)
+    slope = (n - 1) / 4  # of a central difference, in half pictures
+    gx = cv2.Sobel(moved, cv2.CV_32F, 1, 0, ksize=1, scale=slope)
+    gy = cv2.Sobel(moved, cv2.CV_32F, 0, 1, ksize=1, scale=slope)
+    columns = np.stack((gx * place, gx, gy * place[:, None], gy, moved, np.ones_like(moved))).reshape(6, -1)
     residual = (target - moved).ravel()
-    columns = (
-        np.stack([(gx * place[None, :]).ravel(), gx.ravel(), (gy * place[:, None]).ravel(), gy.ravel()], axis=1) * scale
-    )
-    weight = 1 / (1 + (residual / SOFT) ** 2)
-    normal = (columns * weight[:, None]).T @ columns + np.eye(4) * 1e-2 * n
-    return cast(Warp, np.linalg.solve(normal.astype(np.float64), (columns.T @ (weight * residual)).astype(np.float64)))
+    weighted = columns / (1 + (residual * np.float32(1 / SOFT)) ** 2)
+    normal = (weighted @ columns.T).astype(np.float64) + np.eye(6) * 1e-2 * n
+    return cast(Warp, np.linalg.solve(normal, (weighted @ residual).astype(np.float64))[:4])
 
 
 def contrast(picture: Picture) -> Picture:

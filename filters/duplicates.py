@@ -1,11 +1,6 @@
-"""Near duplicates: candidates by look-up keys, a second proof for each pair, groups without chains.
+"""Near duplicates: a second proof for each candidate pair, and groups without chains.
 
-Candidates are pairs that share a key of `score_phash.keys` (see `filters.scorers.phash`). One band of a 64-bit
-hash cannot do it: a 5 % crop moves up to 16 of its 64 bits, an overlay on a poster up to 32. The keys are 20
-to 24 signs of low frequencies, of the picture, of two virtual crops of it (so that a crop meets the whole it
-was cut from) and of its four quarters (so that an overlay leaves three of them alone). Of 239 real pictures
-and their copies, 97 to 99 % shared a key (re-encoded, halved, overlaid, 5 % cropped; blank pages have no keys),
-and all 141 planted pairs did; unrelated crops of real pictures share one in 3.2 of 10,000 pairs.
+Which pairs are candidates is told in `filters.duplicate_candidates`.
 """
 
 from __future__ import annotations
@@ -15,34 +10,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filters.duplicate_proof import Fit, Picture, Warp, align, contrast, fit, warped
+from filters.duplicate_candidates import MAX_ASPECT
+from filters.duplicate_proof import IDENTITY, Fit, Picture, Warp, align, contrast, fit, warped
 from filters.duplicate_words import words_agree, words_equal
 
-METHOD_VERSION = "near-1"
+# Of the proof and of who is compared with whom: what another version has compared is compared again.
+METHOD_VERSION = "near-2"
 
 THUMB_PX, CHROMA_PX, FINE_PX = 32, 8, 96
-# A bucket of more images than this says nothing ("white page"): its pairs are skipped and reported. Our choice.
-BUCKET_CAP = 200
-# width / height of two copies may differ by what a crop of one side does. Our choice.
-MAX_ASPECT = 1.13
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The largest misfit of one picture. Shares are of the overlap; calibrated on planted and real pictures."""
-
-    differing: float
-    beyond_overlay: float
-    correlation: float
-
-
-# Planted copies measured at most 0.038 / 0.012 and at least 0.92. Look-alike posters pass: they are for FINE.
-COARSE = Limits(differing=0.06, beyond_overlay=0.012, correlation=0.9)
+# Planted copies measured at most 0.038 / 0.012 / 0.16 and at least 0.92. Look-alike posters pass: they are for FINE.
+# `of_content` is for pages with one word on them, which a window of the size of an overlay covers whole: two such
+# pages had 0.36, copies of real pictures at most 0.21 (of such pages up to 0.76: those are not proven).
+COARSE = Fit(differing=0.06, beyond_overlay=0.012, of_content=0.25, correlation=0.9)
 # Text-dense, beyond the overlay: planted copies at most 0.0017, posters of one template at least 0.0021. A thin
 # margin, held on a second seed; where both were read, the words widen it.
-FINE = Limits(differing=0.06, beyond_overlay=0.0018, correlation=0.9)
+FINE = Fit(differing=0.06, beyond_overlay=0.0018, of_content=1.0, correlation=0.9)
 # What may differ at 96 px where every word was read alike on both: small text moved by a fraction of a pixel.
-READ = Limits(differing=0.06, beyond_overlay=0.02, correlation=0.9)
+READ = Fit(differing=0.06, beyond_overlay=0.02, of_content=1.0, correlation=0.9)
+# At 32 px, before any search: of 667 real and planted crops and overlays none differed in more than 0.29, of
+# unrelated photos four of five did in more than 0.45. These need no search. Our choice.
+UNLIKE = 0.4
+# At 32 px, before 96 px are looked at: a crop may be found to a pixel there and to the last tenth here. Our choice.
+LOOSE = Fit(differing=0.06, beyond_overlay=0.06, of_content=1.0, correlation=0.9)
+# Beyond the overlay at 96 px: copies that one direction of the search had missed were below 1.5 times the limit,
+# but for one, posters of one template in 80 pairs above 2.8 times. Further off, the other direction is not tried.
+NEARLY = 2.0
 # Deviation (levels) below which a thumbnail shows nothing to prove by: an almost empty page. Our choice.
 MIN_CONTRAST = 3.0
 # Mean colour of an 8 x 8 cell: this far apart (levels of Cb or Cr) in more than this share of cells is another colour,
@@ -87,50 +80,16 @@ def prove(a: DuplicateEvidence, b: DuplicateEvidence) -> Proof | None:
     same is asked at 96 px; where both were read, the words must agree, and equal words make up for blurred ones.
     """
     first, second = sorted((a, b), key=lambda e: (e.thumb, e.fine or b"", e.width_px, e.height_px, e.image_id))
-    distance = hamming(a.phash, b.phash)
     if _aspect(first, second) > MAX_ASPECT or (_blank(first) and a.image_id != b.image_id):
         return None
-    warp = align(_luma(first), _luma(second))
-    coarse = fit(_luma(first), _luma(second), warp) if warp is not None else None
-    if coarse is None or not _within(coarse, COARSE) or not _same_colours(first, second, coarse.warp):
+    equal = (first.thumb, first.fine) == (second.thumb, second.fine)
+    as_is = None if equal else fit(_luma(first), _luma(second), IDENTITY, UNLIKE)
+    asked = _asked(first, second) if equal or as_is is not None else None
+    if asked is None:
         return None
-    if first.fine is None or second.fine is None:
-        return Proof(distance=distance, proof="thumbnail", value=coarse.differing)
-    warp = align(_fine(first.fine), _fine(second.fine), coarse.warp)
-    close = fit(_fine(first.fine), _fine(second.fine), warp) if warp is not None else None
-    if close is None:
-        return None
-    if a.text is None or b.text is None:
-        return Proof(distance=distance, proof="fine_thumbnail", value=close.differing) if _within(close, FINE) else None
-    if not (
-        words_agree(a.text, b.text) if _within(close, FINE) else _within(close, READ) and words_equal(a.text, b.text)
-    ):
-        return None
-    return Proof(distance=distance, proof="words", value=close.differing)
-
-
-def candidate_sql(source: str, cap: int = BUCKET_CAP) -> str:
-    """DuckDB SQL: pairs (a, b), a < b, that share a key.
-
-    `source` is a relation of (image_id, keys, width_px, height_px).
-    Buckets of more than `cap` images are left out; `hot_buckets_sql` tells which.
-    """
-    return f"""
-with keyed as (select image_id, width_px / greatest(height_px, 1) as aspect, unnest(keys) as key from {source}),
-sized as (select key from keyed group by key having count(*) between 2 and {int(cap)}),
-narrow as (select k.image_id, k.aspect, k.key from keyed k join sized s using (key))
-select distinct l.image_id as a, r.image_id as b
-from narrow l join narrow r on l.key = r.key and l.image_id < r.image_id
-where greatest(l.aspect / r.aspect, r.aspect / l.aspect) <= {MAX_ASPECT}
-"""
-
-
-def hot_buckets_sql(source: str, cap: int = BUCKET_CAP) -> str:
-    """DuckDB SQL: (key, images) of the buckets that `candidate_sql` leaves out, largest first."""
-    return f"""
-select key, count(*) as images from (select image_id, unnest(keys) as key from {source})
-group by key having count(*) > {int(cap)} order by images desc, key
-"""
+    kind, limits = asked
+    differing = 0.0 if as_is is None else _differing(first, second, as_is, limits)
+    return None if differing is None else Proof(distance=hamming(a.phash, b.phash), proof=kind, value=differing)
 
 
 def groups(
@@ -168,12 +127,55 @@ def evidence_rows(rows: Iterable[Mapping[str, object]]) -> dict[str, DuplicateEv
     return {str(row["image_id"]): DuplicateEvidence(**{name: row[name] for name in fields}) for row in rows}  # type: ignore[arg-type]
 
 
-def _within(found: Fit, limits: Limits) -> bool:
-    return (
-        found.differing <= limits.differing
-        and found.beyond_overlay <= limits.beyond_overlay
-        and found.correlation >= limits.correlation
-    )
+def _asked(a: DuplicateEvidence, b: DuplicateEvidence) -> tuple[str, Fit | None] | None:
+    """The name of the proof and what is asked at 96 px, if anything; None where no pixels can prove the pair."""
+    if a.fine is None or b.fine is None:
+        return "thumbnail", None
+    if a.text is None or b.text is None:
+        return "fine_thumbnail", FINE
+    if not words_agree(a.text, b.text):
+        return None
+    return "words", READ if words_equal(a.text, b.text) else FINE
+
+
+def _differing(a: DuplicateEvidence, b: DuplicateEvidence, as_is: Fit, limits: Fit | None) -> float | None:
+    """The share of pixels that differ under the first warp that shows one picture: none, then a searched one.
+
+    `as_is` is the fit at 32 px without a warp, `limits` are for 96 px. An overlay can pull the search off, mostly in
+    one direction alone: hence both.
+    """
+    if as_is.within(COARSE) and _same_colours(a, b, IDENTITY):
+        close = as_is if limits is None else fit(_fine(a), _fine(b), IDENTITY)
+        if close is not None and close.within(limits or COARSE):
+            return close.differing
+    for still, moving in ((a, b), (b, a)):
+        found = _searched(still, moving) if limits is None else _searched_close(still, moving, limits)
+        if found is not None and found.within(limits or COARSE):
+            return found.differing
+        if found is not None and limits is not None and found.beyond_overlay > NEARLY * limits.beyond_overlay:
+            return None
+    return None
+
+
+def _searched(still: DuplicateEvidence, moving: DuplicateEvidence, start: Warp | None = None) -> Fit | None:
+    """How the two fit at 32 px under a warp, where none is given the one that is found; None where colours differ."""
+    warp = align(_luma(still), _luma(moving)) if start is None else start
+    found = None if warp is None else fit(_luma(still), _luma(moving), warp, COARSE.differing)
+    return found if warp is not None and found is not None and _same_colours(still, moving, warp) else None
+
+
+def _searched_close(still: DuplicateEvidence, moving: DuplicateEvidence, limits: Fit) -> Fit | None:
+    """How the two fit at 96 px under the warp that is found; None where 32 px rule out that it shows one picture."""
+    rough = align(_luma(still), _luma(moving))
+    loose = None if rough is None else fit(_luma(still), _luma(moving), rough, LOOSE.differing)
+    warp = align(_fine(still), _fine(moving), rough) if loose is not None and loose.within(LOOSE) else None
+    if warp is None:
+        return None
+    found = fit(_fine(still), _fine(moving), warp)
+    if found is not None and found.within(limits):
+        coarse = _searched(still, moving, warp)
+        return found if coarse is not None and coarse.within(COARSE) else None
+    return found
 
 
 def _aspect(a: DuplicateEvidence, b: DuplicateEvidence) -> float:
@@ -186,8 +188,9 @@ def _luma(evidence: DuplicateEvidence) -> Picture:
     return pixels.reshape(THUMB_PX, THUMB_PX).astype(np.float32)
 
 
-def _fine(data: bytes) -> Picture:
-    return np.frombuffer(data, np.uint8).reshape(FINE_PX, FINE_PX).astype(np.float32)
+def _fine(evidence: DuplicateEvidence) -> Picture:
+    assert evidence.fine is not None  # asked of text-dense pictures alone
+    return np.frombuffer(evidence.fine, np.uint8).reshape(FINE_PX, FINE_PX).astype(np.float32)
 
 
 def _blank(evidence: DuplicateEvidence) -> bool:

@@ -1,19 +1,31 @@
 """The funnel: how many images each stage keeps, drops and cannot judge, and what a change of policy would do.
 
-`funnel_sql` counts cells in one pass, `assemble` folds them into a `Funnel` and checks that every image is
-accounted for at every stage: in = kept + dropped + unjudged.
+`counts_sql` counts cells in one pass, for one policy or two, `assemble` folds them into a `Funnel` and checks that
+every image is accounted for at every stage: in = kept + dropped + unjudged.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from filters.fates import (
+    CROWDED,
+    LAST,
+    code_sql,
+    crowded_sql,
+    judged_ctes,
+    kept_sql,
+    rule_sql,
+    verdict_of,
+    verdict_sql,
+    with_codes,
+)
 from filters.policy import Policy
 from filters.rules import RULES, STAGES
-from filters.verdicts import LAST, code_sql, crowded_code, judged_ctes, rule_sql, verdict_sql
+from filters.verdicts import verdicts_sql
 from flywheel.errors import ConservationError
 
 
@@ -76,58 +88,93 @@ class StageChange:
         return not (self.kept or self.dropped or self.unjudged)
 
 
-def funnel_sql(policy: Policy, scores: str = "scores") -> str:
-    """SQL: stage, domain, bucket, verdict, rule, images; cells without images are left out.
+def counts_sql(policies: Sequence[Policy], scores: str = "scores") -> str:
+    """SQL for `counted`: side, stage, domain, bucket, code, images; `side` is the policy's place in `policies`.
 
-    Images of one domain, bucket and fate are counted together first: a few thousand groups, not six rows an image.
-    What the distribution rule drops is then moved from kept to dropped.
+    With two policies one more row, of side NULL, counts the images whose verdict or blame differs at any stage.
     """
-    moved = f"SELECT {LAST}, {{code}}, domain, bucket, {{sign}}count(*) FROM crowded GROUP BY domain, bucket"
+    sides = " UNION ALL ".join(
+        f"SELECT {at} AS side, stage, domain, bucket, {code_sql(f'codes_{at}', 'stage')}::INTEGER AS code, images "
+        f"FROM groups, unnest({list(STAGES)}) AS t(stage)"
+        for at in range(len(policies))
+    )
+    flipped = (
+        "UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, coalesce(sum(images), 0)::BIGINT FROM groups "
+        "WHERE codes_0 <> codes_1"
+    )
     return f"""
-WITH {judged_ctes(policy, scores)},
-fates AS (SELECT domain, bucket, fate, count(*) AS images FROM judged GROUP BY ALL),
-cells AS (
-  SELECT stage, {code_sql("fate", "stage")} AS code, domain, bucket, images
-  FROM fates, unnest({list(STAGES)}) AS t(stage)
-  UNION ALL {moved.format(code=0, sign="-")}
-  UNION ALL {moved.format(code=crowded_code(policy), sign="")}
-)
-SELECT stage, domain, bucket, {verdict_sql(policy, "code")} AS verdict, {rule_sql(policy, "code")} AS rule,
-       sum(images)::BIGINT AS images
-FROM cells GROUP BY ALL HAVING sum(images) <> 0 ORDER BY ALL"""
+WITH {_groups_ctes(policies, scores)}
+SELECT side, stage, domain, bucket, code, sum(images)::BIGINT AS images FROM ({sides})
+GROUP BY ALL HAVING sum(images) <> 0
+{flipped if len(policies) == 2 else ""}"""
+
+
+def funnel_sql(policy: Policy, scores: str = "scores") -> str:
+    """SQL of the view `funnel`: stage, domain, bucket, verdict, rule, images; cells without images are left out."""
+    return f"""
+SELECT stage, domain, bucket, {verdict_sql("code")} AS verdict, {rule_sql("code")} AS rule, images
+FROM ({counts_sql([policy], scores)}) ORDER BY ALL"""
 
 
 def flips_sql(old: Policy, new: Policy, scores: str = "scores") -> str:
     """SQL: image_id, stage, old_verdict, old_rule, new_verdict, new_rule, where the verdict or the blame differs."""
-    before, after = _fates_sql(old, scores), _fates_sql(new, scores)
+    before, after = verdicts_sql(old, scores), verdicts_sql(new, scores)
     return f"""
-WITH paired AS (
-  SELECT image_id, old.fate AS old_fate, new.fate AS new_fate, old.cut AS old_cut, new.cut AS new_cut
-  FROM ({before}) old JOIN ({after}) new USING (image_id)
+SELECT image_id, stage, o.verdict AS old_verdict, o.rule AS old_rule, n.verdict AS new_verdict, n.rule AS new_rule
+FROM ({before}) o JOIN ({after}) n USING (image_id, stage)
+WHERE o.verdict <> n.verdict OR o.rule IS DISTINCT FROM n.rule ORDER BY stage, image_id"""
+
+
+def _groups_ctes(policies: Sequence[Policy], scores: str) -> str:
+    """`groups`: images of one domain, bucket and fate counted together, with the codes of all six stages a policy.
+
+    A few thousand groups, not six rows an image. Those that any policy keeps to the end are also listed by id, for
+    the distribution rule; what it cuts moves from its group into one of its own.
+    """
+    sides = range(len(policies))
+    key = ", ".join(["domain", "bucket", "lacks", *(f"fate_{at}, fallen_{at}" for at in sides)])
+    kept = " OR ".join(kept_sql(policy, at) for at, policy in enumerate(policies))
+    cut, whole = (", ".join(f"{flag}cut_{at}" for at in sides) for flag in ("", "false AS "))
+    moved = f"""(SELECT {key}, {whole}, images FROM fates
+    UNION ALL SELECT {key}, {whole}, -images FROM cut
+    UNION ALL SELECT {key}, {cut}, images FROM cut)"""
+    crowded = CROWDED << 8 * (LAST - 1)
+    codes = ", ".join(f"codes_{at} + CASE WHEN cut_{at} THEN {crowded} ELSE 0 END AS codes_{at}" for at in sides)
+    return f"""{judged_ctes(policies, scores)},
+fates AS MATERIALIZED (
+  SELECT {key}, count(*) AS images, list({{'image_id': image_id, 'concept': concept}}) FILTER (WHERE {kept}) AS ended
+  FROM judged GROUP BY {key}
 ),
-staged AS (SELECT *, unnest({list(STAGES)}) AS stage FROM paired),
-named AS (SELECT image_id, stage, {_named(old, "old")}, {_named(new, "new")} FROM staged)
-SELECT * FROM named WHERE old_verdict <> new_verdict OR old_rule IS DISTINCT FROM new_rule
-ORDER BY stage, image_id"""
+entrants AS MATERIALIZED (
+  SELECT {key}, one.image_id, one.concept FROM (SELECT {key}, unnest(ended) AS one FROM fates WHERE ended IS NOT NULL)
+),
+{_cut_ctes(policies, key, cut)},
+groups AS MATERIALIZED (SELECT domain, bucket, images, {codes} FROM ({with_codes(moved, policies)}))"""
 
 
-def _fates_sql(policy: Policy, scores: str) -> str:
-    return f"""WITH {judged_ctes(policy, scores)}
-SELECT j.image_id, j.fate, c.image_id IS NOT NULL AS cut FROM judged j LEFT JOIN crowded c USING (image_id)"""
+def _cut_ctes(policies: Sequence[Policy], key: str, flags: str) -> str:
+    """`cut`: how many entrants of each group the distribution rule of each policy cuts."""
+    crowded = "".join(
+        f"crowded_{at} AS MATERIALIZED ({crowded_sql(policy, f'(SELECT * FROM entrants WHERE {kept_sql(policy, at)})')}),\n"
+        for at, policy in enumerate(policies)
+    )
+    is_cut = ", ".join(f"image_id IN (SELECT image_id FROM crowded_{at}) AS cut_{at}" for at in range(len(policies)))
+    return f"""{crowded}cut AS MATERIALIZED (
+  SELECT {key}, {flags}, count(*) AS images FROM (SELECT *, {is_cut} FROM entrants)
+  WHERE {flags.replace(", ", " OR ")} GROUP BY ALL
+)"""
 
 
-def _named(policy: Policy, side: str) -> str:
-    crowded = f"WHEN stage = {LAST} AND {side}_cut THEN {crowded_code(policy)}"
-    code = f"(CASE {crowded} ELSE {code_sql(f'{side}_fate', 'stage')} END)"
-    return f"{verdict_sql(policy, code)} AS {side}_verdict, {rule_sql(policy, code)} AS {side}_rule"
-
-
-def assemble(policy: Policy, cells: Iterable[Mapping[str, Any]], images: int) -> Funnel:
-    """Fold the rows of `funnel_sql`. `images` is counted apart, over the table of images.
+def assemble(policy: Policy, counted: Iterable[Mapping[str, Any]], images: int, side: int = 0) -> Funnel:
+    """Fold the rows of `counts_sql` of one side. `images` is counted apart, over the table of images.
 
     Raises ConservationError when a stage does not account for every image.
     """
-    rows = list(cells)
+    rows = [
+        {**row, **dict(zip(("verdict", "rule"), verdict_of(row["code"]), strict=True))}
+        for row in counted
+        if row["side"] == side
+    ]
     stages = []
     for stage in STAGES:
         here = [row for row in rows if row["stage"] == stage]
@@ -162,7 +209,7 @@ def compare(old: Funnel, new: Funnel) -> tuple[StageChange, ...]:
     )
 
 
-def _by(rows: list[Mapping[str, Any]], key: str) -> dict[str, Tally]:
+def _by(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, Tally]:
     groups = sorted({row[key] for row in rows})
     return {group: _tally([row for row in rows if row[key] == group]) for group in groups}
 

@@ -6,8 +6,9 @@ followed, near 0 that the target is another picture. The rule applies from stage
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from filters.buckets import double
 from filters.policy import Policy
 from filters.rules import STAGES, Bound, Rule
 from filters.verdicts import verdicts_sql
+from flywheel.errors import ConservationError
 
 VERSION: Final = "pair-1"
 
@@ -78,6 +80,39 @@ def _means(plane: Plane) -> Plane:
 def _halved(plane: Plane) -> Plane:
     height, width = plane.shape[0] // 2, plane.shape[1] // 2
     return np.asarray(plane[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePairs:
+    """What becomes of all pairs at one stage; `dropped` by rule, `unjudged` by the first thing that is missing."""
+
+    stage: int
+    pairs: int
+    kept: int
+    dropped: Mapping[str, int]
+    unjudged: Mapping[str, int]
+
+
+# SQL over the view `pair_verdicts`: the cells that `count_pairs` reads.
+PAIR_COUNTS: Final = "SELECT stage, verdict, rule, count(*) AS pairs FROM pair_verdicts GROUP BY ALL ORDER BY ALL"
+
+
+def count_pairs(cells: Iterable[Mapping[str, Any]], pairs: int) -> tuple[StagePairs, ...]:
+    """The stages from 2 on, of cells (stage, verdict, rule, pairs); `pairs` is how many there are.
+
+    Raises ConservationError when a stage does not account for every pair.
+    """
+    counted: dict[tuple[int, str], dict[str, int]] = {}
+    for cell in cells:
+        counted.setdefault((cell["stage"], cell["verdict"]), {})[cell["rule"] or ""] = cell["pairs"]
+    stages = []
+    for stage in STAGES[1:]:
+        kept, dropped, unjudged = (counted.get((stage, verdict), {}) for verdict in ("kept", "dropped", "unjudged"))
+        told = sum(sum(part.values()) for part in (kept, dropped, unjudged))
+        if told != pairs:
+            raise ConservationError(f"stage {stage}: {told} of {pairs} pairs are accounted for")
+        stages.append(StagePairs(stage=stage, pairs=pairs, kept=sum(kept.values()), dropped=dropped, unjudged=unjudged))
+    return tuple(stages)
 
 
 def pair_verdicts_sql(

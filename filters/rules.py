@@ -15,7 +15,7 @@ from typing import Literal
 STAGES = (1, 2, 3, 4, 5, 6)
 DOMAINS = ("photo", "design", "poster", "slide", "diagram", "document", "synthetic")
 
-Kind = Literal["min", "max", "range", "flag", "balance"]
+Kind = Literal["min", "max", "range", "flag", "standing", "balance"]
 Subject = Literal["image", "pair", "set"]
 Bound = Literal["min", "max"]
 
@@ -24,6 +24,7 @@ _BOUNDS: Mapping[Kind, tuple[Bound, ...]] = {
     "max": ("max",),
     "range": ("min", "max"),
     "flag": (),
+    "standing": (),
     "balance": ("max",),
 }
 
@@ -32,8 +33,9 @@ _BOUNDS: Mapping[Kind, tuple[Bound, ...]] = {
 class Rule:
     """One question asked of stored numbers.
 
-    `expression` is SQL over the view `scores`, and over `bucket`, `crop_loss` and `short_side_px`, which
-    `filters.buckets` adds. A number below `min` or above `max` drops the image, a true flag does too.
+    `expression` is SQL over the view `scores`. A number below `min` or above `max` drops the image, a true flag
+    does too. `standing` is a flag over `place`, the rank of an image in its duplicate group (NULL outside of one):
+    1 is the one that the other rules let furthest, see `filters.fates`.
     NULL passes when the scorers in `needs` have run (they abstained on purpose: a PNG has no JPEG quality) and
     leaves the image unjudged when one has not. `measured` overrides that test, as SQL, for numbers that no
     scorer table holds.
@@ -84,10 +86,10 @@ _ALL = (
     Rule(
         name="duplicate",
         enters_at_stage=1,
-        kind="flag",
-        expression="representative_id IS NOT NULL AND representative_id <> image_id",
+        kind="standing",
+        expression="place > 1",
         needs=("phash",),
-        says="no other image stands for this one",
+        says="no other image stands for this one: of near duplicates the one stays that the other rules let furthest",
     ),
     Rule(
         name="nsfw",

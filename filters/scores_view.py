@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from filters.buckets import framed_sql
 from filters.funnel import funnel_sql
 from filters.pairs import pair_verdicts_sql
 from filters.policy import Policy
@@ -14,20 +15,29 @@ LEFT_OUT = frozenset({"thumb", "fine", "keys", "boxes_json", "text"})
 _IMAGE_COLUMNS = ("image_id", "format", "mode", "width_px", "height_px", "exif_orientation", "bytes", "uri")
 
 
+# Who stands for whom: members and the representative that they match, which belongs to its own group.
+_GROUPS = (
+    "SELECT image_id, representative_id FROM duplicate_groups "
+    "UNION SELECT representative_id, representative_id FROM duplicate_groups"
+)
+
+
 def scores_sql(columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]) -> str:
     """SQL of the view `scores`: every image, with each scorer's columns and `<scorer>_version` at `versions`.
 
     NULL in `<scorer>_version` means not measured; NULL in a column beside a version means that the scorer
     abstained. A column that `images` has already is not repeated. Where one image was seen at several places,
-    dataset, licence and caption are those of the sighting that brought it in.
+    dataset, licence and caption are those of the sighting that brought it in. `clip` is the cosine by the model that
+    `versions` names for it. `bucket`, `crop_loss`, `cropped_px` and `short_side_px` are those of `filters.buckets`.
     """
     chosen = [f"i.{column}" for column in _IMAGE_COLUMNS]
     chosen += ["s.dataset", "s.licence", "s.caption", "s.original_key"]
     chosen += ["s.metadata_json->>'$.concept' AS concept", "g.representative_id"]
     joins = ["LEFT JOIN sources s ON s.source_id = i.source_id"]
-    joins += ["LEFT JOIN duplicate_groups g ON g.image_id = i.image_id"]
+    joins += [f"LEFT JOIN ({_GROUPS}) g ON g.image_id = i.image_id"]
     joins += [
-        "LEFT JOIN (SELECT image_id, max(cosine) AS clip FROM alignment GROUP BY image_id) a ON a.image_id = i.image_id"
+        f"LEFT JOIN (SELECT image_id, max(cosine) AS clip FROM alignment WHERE model_id = {_quoted(versions.get('clip', ''))} "
+        "GROUP BY image_id) a ON a.image_id = i.image_id"
     ]
     joins += [
         "LEFT JOIN (SELECT image_id, max(tokens) AS caption_tokens FROM captions GROUP BY image_id) c ON c.image_id = i.image_id"
@@ -35,23 +45,36 @@ def scores_sql(columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]
     chosen += ["a.clip", "c.caption_tokens"]
     for scorer, own in columns.items():
         joins.append(
-            f"LEFT JOIN (SELECT * FROM score_{scorer} WHERE version = '{versions[scorer]}') "
+            f"LEFT JOIN (SELECT * FROM score_{scorer} WHERE version = {_quoted(versions[scorer])}) "
             f"t_{scorer} ON t_{scorer}.image_id = i.image_id"
         )
         chosen.append(f"t_{scorer}.version AS {scorer}_version")
         chosen += [_column(scorer, name) for name in own if name not in LEFT_OUT and name not in _IMAGE_COLUMNS]
-    return f"SELECT {', '.join(chosen)} FROM images i {' '.join(joins)}"
+    return framed_sql(f"(SELECT {', '.join(chosen)} FROM images i {' '.join(joins)})")
 
 
-def judged_views(policy: Policy, columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]) -> dict[str, str]:
-    """Name -> SQL of every view that a policy gives a workspace. `survivors(n)` is a table macro."""
+def judged_views(
+    policy: Policy,
+    columns: Mapping[str, Sequence[str]],
+    versions: Mapping[str, str],
+    allow_unjudged: Collection[str] = (),
+) -> dict[str, str]:
+    """Name -> SQL of every view that a policy gives a workspace. `survivors(n)` is a table macro.
+
+    Under `allow_unjudged` the verdicts are as if those rules had found nothing where their number is missing.
+    """
+    clip = {"clip": policy.calibrated_for["clip"]} if "clip" in policy.calibrated_for else {}
     return {
-        "scores": scores_sql(columns, versions),
-        "verdicts": verdicts_sql(policy),
+        "scores": scores_sql(columns, {**versions, **clip}),
+        "verdicts": verdicts_sql(policy, allow_unjudged=allow_unjudged),
         "pair_verdicts": pair_verdicts_sql(policy),
         "funnel": funnel_sql(policy),
         "survivors(n)": survivors_sql("n"),
     }
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _column(scorer: str, name: str) -> str:

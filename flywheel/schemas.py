@@ -50,6 +50,7 @@ _TABLES: Sequence[TableSpec] = (
             "metadata_json": TEXT,
             "original_key": TEXT,
             "origin": TEXT,
+            "copied": pa.bool_(),
             "image_id": TEXT,
         },
     ),

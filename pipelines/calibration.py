@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from filters.calibrate import calibration_sql, changed_rules, propose
+import numpy as np
+
+from filters.calibrate import Remeasured, changed_rules, changed_scorers, propose, remeasured_sql
 from filters.policy import diff, parse
+from filters.rules import Rule
 from filters.scores_view import scores_sql
 from flywheel.errors import UsageError
 from flywheel.workspace import Workspace
@@ -33,13 +36,19 @@ def calibrate(workspace: Workspace) -> Proposal:
     """
     policy, present = active_policy(workspace), score_versions()
     versions = {scorer: present[scorer] for scorer in policy.calibrated_for if scorer in present}
-    if not changed_rules(policy, versions):
+    if not changed_scorers(policy, versions):
         raise UsageError(f"policy {policy.name} is calibrated for the scorers as they are; there is nothing to do")
     columns = score_columns()
     views = {
         "old_scores": scores_sql(columns, {**present, **policy.calibrated_for}),
         "new_scores": scores_sql(columns, present),
     }
-    rows = workspace.query(calibration_sql(policy, versions, "old_scores", "new_scores"), views).to_pylist()
-    text = propose(policy, rows, versions)
+    found = {rule.name: _remeasured(workspace, rule, views) for rule in changed_rules(policy, versions)}
+    text = propose(policy, found, versions)
     return Proposal(text, diff(policy, parse(text, stored=True)))
+
+
+def _remeasured(workspace: Workspace, rule: Rule, views: dict[str, str]) -> Remeasured:
+    rows = workspace.query(remeasured_sql(rule, "old_scores", "new_scores"), views)
+    domain = np.array(rows["domain"].to_pylist(), dtype=np.str_)
+    return Remeasured(domain, rows["old"].to_numpy(), rows["new"].to_numpy())

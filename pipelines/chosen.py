@@ -22,7 +22,7 @@ def named(workspace: Workspace, names: Sequence[str]) -> list[str]:
 
     What is forgotten already may be named by id. Raises UsageError for a name that fits none or several.
     """
-    starts = {name: name.lower() for name in names if _START.fullmatch(name.lower())}
+    starts = {name: name.lower() for name in names if is_start(name)}
     found = _by_start(workspace, sorted(set(starts.values())))
     chosen: list[str] = []
     for name in names:
@@ -36,6 +36,18 @@ def named(workspace: Workspace, names: Sequence[str]) -> list[str]:
             )
         chosen += fits
     return list(dict.fromkeys(chosen))
+
+
+def answering(workspace: Workspace, name: str) -> list[str]:
+    """The images that an id, the start of one, a source URI or a path stands for: none, one or several."""
+    start = name.lower()
+    found = _by_start(workspace, [start]).get(start, []) if is_start(name) else []
+    return found or _by_place(workspace, name)
+
+
+def is_start(name: str) -> bool:
+    """Whether a name may be the start of an id."""
+    return _START.fullmatch(name.lower()) is not None
 
 
 def _by_start(workspace: Workspace, starts: Sequence[str]) -> Mapping[str, list[str]]:
@@ -54,13 +66,18 @@ def _by_place(workspace: Workspace, name: str) -> list[str]:
     """All images seen at a place: after a change there may be several."""
     rows = workspace.query(
         "SELECT DISTINCT image_id FROM sources JOIN places USING (uri) WHERE image_id IS NOT NULL ORDER BY 1",
-        places=pa.table({"uri": pa.array(sorted(_spellings(name)), pa.string())}),
+        places=pa.table({"uri": pa.array(spellings(name), pa.string())}),
     )
     return [str(image_id) for image_id in rows["image_id"].to_pylist()]
 
 
-def _spellings(name: str) -> set[str]:
+def spellings(name: str) -> list[str]:
     """A place as sources may have written it: local paths absolute and resolved, members as fragments."""
+    # Bytes of a name that are no text stand in no table as they are, but percent-encoded.
+    return sorted(uri for uri in _uris(name) if uri.encode(errors="ignore").decode() == uri)
+
+
+def _uris(name: str) -> set[str]:
     if "://" in name and not name.startswith("file://"):
         return {name}
     address, mark, member = name.partition("#")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -18,8 +18,8 @@ _IMAGE_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exports:
-    """Export folders that still hold images (how many each), and those that could not be asked."""
+class Copies:
+    """Places outside the workspace that still hold images (how many each), and those that could not be asked."""
 
     holding: dict[str, int]
     unknown: list[str]
@@ -47,20 +47,40 @@ def reports_about(workspace: Workspace, image_ids: Collection[str]) -> list[str]
     return found
 
 
-def exports_of(workspace: Workspace, image_ids: Collection[str]) -> Exports:
+def outside_reports_of(workspace: Workspace, image_ids: Collection[str]) -> Copies:
+    """Ask the side-car of every report that was ever written elsewhere than in `reports/`."""
+    inside = f"{workspace.uri}/reports/"
+    pages = [page for page in _written_to(workspace, "report") if page.endswith(".html")]
+    lists = {page: f"{page.removesuffix('.html')}.ids.json" for page in pages if not page.startswith(inside)}
+    return _asked(lists, image_ids)
+
+
+def exports_of(workspace: Workspace, image_ids: Collection[str]) -> Copies:
     """Ask the manifest of every export ever made for the images."""
-    details = workspace.query("SELECT detail FROM runs WHERE step = 'export' AND detail IS NOT NULL")["detail"]
-    folders = {str(to) for text in details.to_pylist() if (to := json.loads(text).get("to"))}
-    exports = Exports(holding={}, unknown=[])
-    for folder in sorted(folders):
+    folders = _written_to(workspace, "export")
+    return _asked({folder: f"{canonical_uri(folder)}/manifest.json" for folder in folders}, image_ids)
+
+
+def _written_to(workspace: Workspace, step: str) -> list[str]:
+    """Every place to which runs of a step have written."""
+    details = workspace.query(
+        f"SELECT detail FROM runs WHERE step = '{step}' AND status <> 'refused' AND detail IS NOT NULL"
+    )["detail"]
+    return sorted({str(to) for text in details.to_pylist() if (to := json.loads(text).get("to"))})
+
+
+def _asked(lists: Mapping[str, str], image_ids: Collection[str]) -> Copies:
+    """`lists`: the URI of what lists the images of each place."""
+    copies = Copies(holding={}, unknown=[])
+    for place, listed in lists.items():
         try:
-            manifest = read_locator(Locator(uri=f"{canonical_uri(folder)}/manifest.json"))
+            document = read_locator(Locator(uri=listed))
         except (OSError, FlywheelError):
-            exports.unknown.append(folder)
+            copies.unknown.append(place)
             continue
-        if held := _ids_in(manifest) & set(image_ids):
-            exports.holding[folder] = len(held)
-    return exports
+        if held := _ids_in(document) & set(image_ids):
+            copies.holding[place] = len(held)
+    return copies
 
 
 def _ids_in(document: bytes) -> set[str]:

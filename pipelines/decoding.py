@@ -36,7 +36,10 @@ class IngestContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One item that decoded: its facts, where its bytes will be read again, its scores by scorer."""
+    """One item that decoded: its facts, where its bytes will be read again, its scores by scorer.
+
+    `data` are the bytes of what is to be copied, unless whoever asked has given them.
+    """
 
     facts: ImageFacts
     locator: Locator
@@ -74,7 +77,7 @@ def ingest_item(item: SourceItem, context: IngestContext) -> Seen | Failure:
     view = scaled_view(data, context.budgets)
     if isinstance(view, Failure):
         return view
-    keep = data if item.copy or context.copy_all else None
+    keep = data if item.inline is None and (item.copy or context.copy_all) else None
     scores = measure_scaled(view, context.scorers)
     return Seen(facts=view.facts, locator=item.locator, scores=scores, data=keep)
 
@@ -92,7 +95,9 @@ def ocr_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | 
 
 
 def read_within(locator: Locator, max_bytes: int) -> bytes | Failure:
-    """Read at most the budget and one byte more, by which it shows that there was more."""
+    """Read at most the budget and one byte more, by which it shows that there was more. A range tells its length."""
+    if locator.length is not None and locator.length > max_bytes:
+        return Failure(Reason.TOO_MANY_BYTES, f"{locator.length} bytes, more than {max_bytes}")
     data = read_locator(locator, at_most=max_bytes)
     if len(data) > max_bytes:
         return Failure(Reason.TOO_MANY_BYTES, f"more than {max_bytes} bytes")

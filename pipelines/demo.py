@@ -75,6 +75,10 @@ def observe(workspace: Workspace, root: Path) -> Observed:
             for row in workspace.query("SELECT image_id, representative_id FROM duplicate_groups").to_pylist()
         },
         flagged=_flagged(workspace),
+        domain={
+            row["image_id"]: row["domain"]
+            for row in workspace.query("SELECT image_id, domain FROM scores", judging_views(workspace)).to_pylist()
+        },
     )
 
 

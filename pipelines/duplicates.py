@@ -1,29 +1,28 @@
-"""Near duplicates: candidates by hash keys, a proof for each, groups derived from what was proven."""
+"""Near duplicates: candidates by hash keys, a proof for each, groups derived from what was proven.
+
+A comparison is complete under all that it has read: the versions of method and hash, whether the image's text was
+there, and its role among the crowds of `filters.duplicate_candidates`. Where one of them has changed since, the
+image is due again and its edges are replaced. So the edges are at every end of the step the proofs of just
+those pairs that the images at hand make candidates, in whatever order they came, went and were read.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import pyarrow as pa
 
-from filters.duplicates import (
-    METHOD_VERSION,
-    DuplicateEvidence,
-    Proof,
-    candidate_sql,
-    evidence_rows,
-    groups,
-    hot_buckets_sql,
-    prove,
-)
+from filters.duplicate_candidates import CROWDING, candidate_sql, roles_sql
+from filters.duplicates import METHOD_VERSION, DuplicateEvidence, Proof, evidence_rows, groups, prove
 from filters.scorers import SCORERS
 from flywheel.records import Status
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace
 from pipelines.engine import Progress, Settled, Step, StepReport, drive, outcome_rows
-from pipelines.executors import Batch
+from pipelines.executors import Answers, Batch
 from pipelines.executors.inline import InlineExecutor
 
 STEP = "duplicates"
@@ -35,35 +34,30 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Evidence:
-    """What is compared: everything that lies in a candidate pair, by image."""
+class _Due:
+    """An image to compare, and what its comparison will be complete under."""
 
-    of: Mapping[str, DuplicateEvidence]
-    beside: Mapping[str, Sequence[str]]
-    written: frozenset[Pair]
+    image_id: str
+    completion: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is compared: evidence by image, the candidates and stored edges that are settled with each due image."""
+
+    evidence: Mapping[str, DuplicateEvidence]
+    candidates: Mapping[str, Sequence[Pair]]
+    stored: Mapping[Pair, Proof]
+    stored_beside: Mapping[str, Sequence[Pair]]
 
 
 def find(workspace: Workspace, progress: Progress) -> StepReport:
-    """Compare what was not compared yet with everything, store proven edges, derive the groups.
+    """Compare what was not compared yet as it stands now, store proven edges, derive the groups.
 
-    Hash buckets above the cap are left out and counted as `capped_buckets`. Raises AnotherDriver.
+    Counts `hot_buckets` and, as `capped`, the images that are compared with a few of one alone. Raises AnotherDriver.
     """
-    version = _version()
-    pending = workspace.query(
-        f"SELECT image_id FROM ({_hashed()}) WHERE image_id NOT IN (SELECT subject_id FROM outcomes "
-        f"WHERE step = '{STEP}' AND config_hash = '{version}') ORDER BY image_id"
-    )["image_id"].to_pylist()
-    evidence = _gather(workspace, pending, version) if pending else _Evidence({}, {}, frozenset())
-    step = Step(
-        name=STEP,
-        config_hash=version,
-        batches=(pending[start : start + _BATCH] for start in range(0, len(pending), _BATCH)),
-        task=None,
-        settle=lambda batch, _: _settle(batch, evidence, version),
-        total=len(pending),
-        detail={"method": version, "capped_buckets": _capped(workspace) if pending else 0},
-    )
-    report = drive(workspace, step, InlineExecutor(), LAW, progress)
+    report = drive(workspace, partial(_plan, workspace), InlineExecutor(), LAW, progress)
     regroup(workspace, report.run_id or STEP)
     return report
 
@@ -91,66 +85,134 @@ def regroup(workspace: Workspace, run_id: str) -> None:
         workspace.tables.replace("duplicate_groups", rows, run_id=run_id)
 
 
+def _plan(workspace: Workspace) -> Step:
+    roles = workspace.query(roles_sql(_images(), CROWDING))
+    due = _due(workspace, roles)
+    crowded = {"hot_buckets": roles["hot_buckets"][0].as_py(), "capped": roles.num_rows} if roles.num_rows else {}
+    return Step(
+        name=STEP,
+        config_hash=_version(),
+        batches=(due[start : start + _BATCH] for start in range(0, len(due), _BATCH)),
+        task=None,
+        settle=_Settlement(workspace, due).settle,
+        total=len(due),
+        detail={"method": _version(), **crowded},
+        planned=Counter(crowded),
+    )
+
+
 def _version() -> str:
     """Edges are proven from hashes: a new hash version needs new edges."""
     return f"{METHOD_VERSION}/{SCORERS['phash'].version}"
 
 
-def _hashed() -> str:
-    return (
-        "SELECT i.image_id, p.keys, i.width_px, i.height_px FROM images i JOIN score_phash p USING (image_id) "
-        f"WHERE p.version = '{SCORERS['phash'].version}'"
-    )
+def _images() -> str:
+    """SQL: every hashed image with all that decides about its pairs and their proofs."""
+    return f"""(
+SELECT i.image_id, i.width_px, i.height_px, i.bytes, p.phash, p.keys, p.thumb, p.fine,
+       CASE WHEN o.script IN {_READABLE} THEN o.text END AS text
+FROM images i
+JOIN (SELECT * FROM score_phash WHERE version = '{SCORERS["phash"].version}') p USING (image_id)
+LEFT JOIN (SELECT * FROM score_ocr WHERE version = '{SCORERS["ocr"].version}') o USING (image_id))"""
 
 
-def _capped(workspace: Workspace) -> int:
-    return int(workspace.query(hot_buckets_sql(f"({_hashed()})")).num_rows)
-
-
-def _gather(workspace: Workspace, pending: Sequence[str], version: str) -> _Evidence:
-    """Candidate pairs with a pending image in them, each under the pending image that comes last."""
-    fresh = pa.table({"image_id": list(pending)})
-    pairs = workspace.query(
-        f"SELECT a, b FROM ({candidate_sql(f'({_hashed()})')}) "
-        "WHERE a IN (SELECT image_id FROM fresh) OR b IN (SELECT image_id FROM fresh) ORDER BY a, b",
-        fresh=fresh,
-    ).to_pydict()
-    waiting = set(pending)
-    beside: dict[str, list[str]] = defaultdict(list)
-    for a, b in zip(pairs["a"], pairs["b"], strict=True):
-        last, other = (b, a) if b in waiting else (a, b)
-        beside[last].append(other)
-    involved = pa.table({"image_id": sorted({*pairs["a"], *pairs["b"]})}, schema=pa.schema([("image_id", pa.string())]))
+def _due(workspace: Workspace, roles: pa.Table) -> list[_Due]:
+    """Images whose last comparison, if any, is complete under something else than what holds now."""
     rows = workspace.query(
-        "SELECT p.image_id, p.phash, p.thumb, p.fine, i.width_px, i.height_px, "
-        f"CASE WHEN o.script IN {_READABLE} THEN o.text END AS text "
-        "FROM involved JOIN score_phash p USING (image_id) JOIN images i USING (image_id) "
-        f"LEFT JOIN (SELECT * FROM score_ocr WHERE version = '{SCORERS['ocr'].version}') o USING (image_id) "
-        f"WHERE p.version = '{SCORERS['phash'].version}'",
-        involved=involved,
-    ).to_pylist()
-    written = workspace.query(f"SELECT a, b FROM duplicate_edges WHERE method_version = '{version}'").to_pydict()
-    return _Evidence(evidence_rows(rows), beside, frozenset(zip(written["a"], written["b"], strict=True)))
+        f"""
+WITH compared AS (SELECT subject_id, config_hash, attempt FROM last_outcomes WHERE step = '{STEP}'),
+now AS (
+  SELECT image_id, concat_ws('/', '{_version()}', CASE WHEN text IS NOT NULL THEN '{SCORERS["ocr"].version}' END, role)
+         AS completion
+  FROM {_images()} LEFT JOIN roles USING (image_id)
+)
+SELECT image_id, completion, coalesce(attempt, 0) + 1 AS attempt
+FROM now LEFT JOIN compared ON subject_id = image_id
+WHERE config_hash IS DISTINCT FROM completion ORDER BY image_id""",
+        roles=roles,
+    )
+    return [_Due(**row) for row in rows.to_pylist()]
 
 
-def _settle(batch: Batch, evidence: _Evidence, version: str) -> Settled:
-    edges = [edge for image in batch for edge in _edges(image, evidence, version)]
-    done = outcome_rows(STEP, version, [(image, 1, Status.OK, None) for image in batch])
-    rows = pa.Table.from_pylist(edges, schema=TABLES["duplicate_edges"].schema)
-    counts = Counter({"in": len(batch), "compared": len(batch), "pairs:proven": len(edges)})
-    return Settled({"duplicate_edges": rows}, done, counts)
+class _Settlement:
+    """Settles micro-batches of due images: edges as they are proven now take the place of those that are stored.
+
+    A pair of two due images is settled with the later one, so that each pair is settled once, and after a kill with
+    the one that was not complete. The tables are looked at with the first batch, behind the start of the run.
+    """
+
+    def __init__(self, workspace: Workspace, due: Sequence[_Due]) -> None:
+        self._workspace = workspace
+        self._due = {image.image_id for image in due}
+
+    def settle(self, batch: Batch, _: Answers) -> Settled:
+        fresh: list[dict[str, object]] = []
+        stale: list[Pair] = []
+        counts = Counter({"in": len(batch), "compared": len(batch)})
+        for image in batch:
+            proofs = self._proofs(image.image_id)
+            counts["pairs:proven"] += len(proofs)
+            before = {pair: self._known.stored[pair] for pair in self._known.stored_beside.get(image.image_id, ())}
+            counts["pairs:withdrawn"] += len(before.keys() - proofs.keys())
+            stale += [pair for pair, proof in before.items() if proofs.get(pair) != proof]
+            fresh += [_row(pair, proof) for pair, proof in proofs.items() if before.get(pair) != proof]
+        rows = pa.Table.from_pylist(fresh, schema=TABLES["duplicate_edges"].schema)
+        return Settled({"duplicate_edges": rows}, _done(batch), +counts, {"duplicate_edges": _keys(stale)})
+
+    def _proofs(self, image_id: str) -> dict[Pair, Proof]:
+        of = self._known.evidence
+        found = {pair: prove(of[pair[0]], of[pair[1]]) for pair in self._known.candidates.get(image_id, ())}
+        return {pair: proof for pair, proof in found.items() if proof is not None}
+
+    @cached_property
+    def _known(self) -> _Known:
+        due = pa.table({"image_id": pa.array(sorted(self._due), pa.string())})
+        met = self._workspace.query(candidate_sql(_images(), "due", CROWDING), due=due)
+        involved = pa.table({"image_id": pa.array(sorted({*met["a"].to_pylist(), *met["b"].to_pylist()}), pa.string())})
+        fields = ", ".join(DuplicateEvidence.__dataclass_fields__)
+        evidence = self._workspace.query(
+            f"SELECT {fields} FROM {_images()} SEMI JOIN involved USING (image_id)", involved=involved
+        )
+        edges = self._workspace.query(
+            f"SELECT a, b, distance, proof, proof_value FROM duplicate_edges WHERE method_version = '{_version()}' "
+            "AND (a IN (SELECT image_id FROM due) OR b IN (SELECT image_id FROM due)) ORDER BY a, b",
+            due=due,
+        ).to_pylist()
+        stored = {
+            (row["a"], row["b"]): Proof(distance=row["distance"], proof=row["proof"], value=row["proof_value"])
+            for row in edges
+        }
+        candidates = zip(met["a"].to_pylist(), met["b"].to_pylist(), strict=True)
+        return _Known(evidence_rows(evidence.to_pylist()), self._by_later(candidates), stored, self._by_later(stored))
+
+    def _by_later(self, pairs: Iterable[Pair]) -> Mapping[str, Sequence[Pair]]:
+        """Each pair (a, b), a < b, under the later of those of its images that are due."""
+        settled_with: dict[str, list[Pair]] = defaultdict(list)
+        for a, b in pairs:
+            settled_with[b if b in self._due else a].append((a, b))
+        return settled_with
 
 
-def _edges(image: str, evidence: _Evidence, version: str) -> Iterator[dict[str, object]]:
-    for other in evidence.beside.get(image, ()):
-        a, b = sorted((image, other))
-        proof = prove(evidence.of[a], evidence.of[b]) if (a, b) not in evidence.written else None
-        if proof is not None:
-            yield {
-                "a": a,
-                "b": b,
-                "method_version": version,
-                "distance": proof.distance,
-                "proof": proof.proof,
-                "proof_value": proof.value,
-            }
+def _row(pair: Pair, proof: Proof) -> dict[str, object]:
+    return {
+        "a": pair[0],
+        "b": pair[1],
+        "method_version": _version(),
+        "distance": proof.distance,
+        "proof": proof.proof,
+        "proof_value": proof.value,
+    }
+
+
+def _keys(pairs: Sequence[Pair]) -> pa.Table:
+    schema = TABLES["duplicate_edges"].schema
+    rows = [{"a": a, "b": b, "method_version": _version()} for a, b in pairs]
+    return pa.Table.from_pylist(rows, schema=pa.schema([schema.field(name) for name in ("a", "b", "method_version")]))
+
+
+def _done(batch: Batch) -> pa.Table:
+    """Outcomes, each under what its own comparison has read."""
+    under: dict[str, list[tuple[str, int, Status, None]]] = defaultdict(list)
+    for image in batch:
+        under[image.completion].append((image.image_id, image.attempt, Status.OK, None))
+    return pa.concat_tables(outcome_rows(STEP, completion, rows) for completion, rows in under.items())

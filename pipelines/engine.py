@@ -4,6 +4,10 @@ Every step is the same four things: a plan (which micro-batches are still to do)
 does with one), a settlement (what its answers mean for tables) and a law (what the counts must add up
 to). Because completion is committed last and plans leave out what is complete, a killed run resumes by
 being started again; because micro-batches are committed in plan order, it ends with the same tables.
+
+A plan is read before its run is started, since one without work must record nothing. Whatever was committed
+in between (by another driver of the step, by a forgetting) makes it stale: then it is read once more, behind
+the start of the run, where nobody else can drive the step.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from flywheel.errors import ConservationError, DiskReserve, FlywheelError
+from flywheel.errors import ConservationError
 from flywheel.records import Failure, Status
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace, runs
@@ -49,9 +53,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step over one workspace, planned. `total` is the number of items when known.
+    """One step over one workspace, planned: what it is about to do holds for the tables as they are now.
 
-    `task` is None for arithmetic on stored numbers, which the settlement does inline.
+    `total` is the number of items when known. `task` is None for arithmetic on stored numbers, which the
+    settlement does inline.
     """
 
     name: str
@@ -105,45 +110,51 @@ def conserve(step: str, counts: Mapping[str, int], parts: Sequence[str]) -> None
         raise ConservationError(f"{step}: {counts.get('in', 0)} came in but {total} are accounted for ({figures})")
 
 
-def drive(workspace: Workspace, step: Step, executor: Executor, law: Sequence[str], progress: Progress) -> StepReport:
-    """Run a step to its end and record the run. Nothing to do starts nothing and records nothing.
+def drive(
+    workspace: Workspace, plan: Callable[[], Step], executor: Executor, law: Sequence[str], progress: Progress
+) -> StepReport:
+    """Plan a step, run it to its end and record the run. Nothing to do starts nothing and records nothing.
 
+    `plan` reads the tables; it is called again where they changed before the run had started.
     Raises AnotherDriver, DiskReserve (the run is paused, tables whole), ConservationError.
     """
-    counts: Counter[str] = Counter()
+    seen = _versions(workspace)
+    step = plan()
     batches = iter(step.batches)
     first = next(batches, None)
     if first is None:
         conserve(step.name, step.planned, law)
         return StepReport(step.name, None, dict(step.planned))
+    step = replace(step, batches=chain([first], batches))
+    counts: Counter[str] = Counter()
     run = runs.start(workspace, step.name, step.config_hash, step.detail)
-    try:
-        _commit_all(workspace, run, replace(step, batches=chain([first], batches)), executor, counts, progress)
+    with run.recorded(counts):
+        # Opened before the tables are looked at again: whoever commits for this step from here on is noticed.
+        outcomes = FencedTable(workspace.tables, "outcomes", step.name, run.run_id)
+        if _versions(workspace) != seen:
+            step = plan()
+        _commit_all(workspace, run, step, outcomes, executor, counts, progress)
         conserve(step.name, counts, law)
-    except DiskReserve:
-        run.end("paused", counts)
-        raise
-    except KeyboardInterrupt:
-        run.end("interrupted", counts)
-        raise
-    except FlywheelError as error:
-        run.end("failed", counts, {"error": str(error)})
-        raise
     run.end("finished", counts)
     return StepReport(step.name, run.run_id, dict(counts))
 
 
 def _commit_all(
-    workspace: Workspace, run: runs.Run, step: Step, executor: Executor, counts: Counter[str], progress: Progress
+    workspace: Workspace,
+    run: runs.Run,
+    step: Step,
+    outcomes: FencedTable,
+    executor: Executor,
+    counts: Counter[str],
+    progress: Progress,
 ) -> None:
-    writers: dict[str, FencedTable] = {}
+    writers = {"outcomes": outcomes}
 
     def writer(name: str) -> FencedTable:
         if name not in writers:
             writers[name] = FencedTable(workspace.tables, name, step.name, run.run_id)
         return writers[name]
 
-    writer("outcomes")  # opened before the first batch: the fence is as of the start of the run
     for batch, answers in executor.map(step.task, step.batches, run.heartbeat):
         settled = step.settle(batch, answers)
         workspace.require_disk()
@@ -151,7 +162,7 @@ def _commit_all(
             workspace.tables.delete_keys(name, keys, run_id=run.run_id)
         for name, rows in settled.payloads.items():
             writer(name).append(rows)
-        writer("outcomes").append(settled.outcomes)
+        outcomes.append(settled.outcomes)
         counts.update(settled.counts)
         run.heartbeat()
         for table in writers.values():
@@ -161,6 +172,11 @@ def _commit_all(
     counts.update(step.planned)
     for table in writers.values():
         table.compact()
+
+
+def _versions(workspace: Workspace) -> Mapping[str, int]:
+    """The version of every table but `run_events`, to which a driver writes without changing any plan."""
+    return {name: at for name, at in workspace.tables.versions().items() if name != "run_events"}
 
 
 def config_hash_of(value: Mapping[str, Any]) -> str:

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from flywheel.errors import FlywheelError
 from flywheel.schemas import TABLES
-from flywheel.workspace import Workspace, catalog, purge, runs
-from pipelines.copies import exports_of, reports_about, thumbnails_of
+from flywheel.workspace import Workspace, catalog, derived, purge, runs
+from pipelines.copies import exports_of, outside_reports_of, reports_about, thumbnails_of
 from pipelines.duplicates import regroup
 
 STEP = "forget"
@@ -53,7 +53,7 @@ class Job:
 def preview(workspace: Workspace, image_ids: Collection[str]) -> dict[str, Any]:
     """What forgetting would do, with the places of the originals, which stay with their owner. Changes nothing."""
     job = _new_job(workspace, image_ids, "", "")
-    exports = exports_of(workspace, image_ids)
+    exports, reports = exports_of(workspace, image_ids), outside_reports_of(workspace, image_ids)
     return {
         "images": job.image_ids,
         "rows": job.rows,
@@ -64,6 +64,8 @@ def preview(workspace: Workspace, image_ids: Collection[str]) -> dict[str, Any]:
         "originals": _originals(workspace, image_ids),
         "exports": exports.holding,
         "exports_unknown": exports.unknown,
+        "outside_reports": reports.holding,
+        "outside_reports_unknown": reports.unknown,
         "unfinished": [job.receipt_id for job in pending(workspace)],
     }
 
@@ -82,9 +84,9 @@ def forget(
     `views` are those of the catalogue, which is rebuilt where there is one.
     Raises AnotherDriver while any step is driven, FlywheelError when the images were written again meanwhile.
     """
-    run = runs.start(workspace, STEP)
+    run = runs.start(workspace, STEP, frees_disk=True)
     receipts: list[dict[str, Any]] = []
-    try:
+    with run.recorded({}):
         runs.require_idle(workspace, but=STEP)
         for job in pending(workspace):
             receipts.append(_complete(workspace, job, views, run.run_id))
@@ -92,9 +94,6 @@ def forget(
             job = _new_job(workspace, image_ids, actor, why)
             _save(workspace, job)
             receipts.append(_complete(workspace, job, views, run.run_id))
-    except FlywheelError as error:
-        run.end("failed", {"receipts": len(receipts)}, {"error": str(error)})
-        raise
     forgotten = sum(len(receipt["images"]) for receipt in receipts)
     run.end("finished", {"forgotten": forgotten}, {"receipts": [receipt["receipt_id"] for receipt in receipts]})
     return receipts
@@ -135,6 +134,8 @@ def _complete(workspace: Workspace, job: Job, views: Mapping[str, str], run_id: 
     _remove(workspace, job, job.files, purge.files_about(workspace, job.all_ids))
     _remove(workspace, job, job.thumbnails, thumbnails_of(workspace, job.image_ids))
     _remove(workspace, job, job.reports, reports_about(workspace, job.image_ids))
+    for path in derived.files(workspace):  # made again from what is left when it is next asked for
+        workspace.store.delete(path)
     workspace.store.sweep(0)  # what killed writers left aside may hold the bytes
     receipt = _receipt(workspace, job)
     document = json.dumps(receipt, indent=1, sort_keys=True, ensure_ascii=False)
@@ -194,7 +195,7 @@ def _remove(
 
 
 def _receipt(workspace: Workspace, job: Job) -> dict[str, Any]:
-    exports = exports_of(workspace, job.image_ids)
+    exports, reports = exports_of(workspace, job.image_ids), outside_reports_of(workspace, job.image_ids)
     return {
         "receipt_id": job.receipt_id,
         "started_at": job.started_at,
@@ -214,6 +215,8 @@ def _receipt(workspace: Workspace, job: Job) -> dict[str, Any]:
             "originals_with_their_owner": job.originals,
             "exports": exports.holding,
             "exports_unknown": exports.unknown,
+            "outside_reports": reports.holding,
+            "outside_reports_unknown": reports.unknown,
         },
     }
 

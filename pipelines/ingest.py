@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
-from filters.scorers import SCORERS
-from flywheel.records import Failure, Reason, SourceItem, Status
-from flywheel.schemas import TABLES
+from flywheel.records import Failure, SourceItem, Status
 from flywheel.seeds import source_id
-from flywheel.workspace import Workspace, runs
-from pipelines.carrying import Carriage, carried
-from pipelines.decoding import IngestContext, Seen
-from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
+from flywheel.workspace import Workspace
+from flywheel.workspace.places import canonical_uri
+from pipelines.carrying import Carriage, carried, expected_bytes
+from pipelines.decoding import IngestContext
+from pipelines.engine import Progress, Step, StepReport, config_hash_of, drive
 from pipelines.executors import Answers, Batch, Executor, Task
-from pipelines.measure import step_of
+from pipelines.settling import SCALED, STEP, Listed, Settlement
 from pipelines.sources import SourceLimits, open_source
 from pipelines.sources.fetch import FetchLimits
 
-STEP = "ingest"
 LAW = ("new", "known", "rejected", "quarantined")
-# Bytes that travel with their items (gz tars, Parquet) and URLs make heavy batches: they are cut earlier.
-_INLINE_BYTES = 64 << 20
-_URL_BATCH = 32
-_SCALED = tuple(name for name, scorer in SCORERS.items() if scorer.reads == "scaled")
+# Our choice, where micro-batches are cut early: bytes that travel with their items (gz tars, Parquet cells) lie in
+# several processes at once; a killed run copies and fetches again what it had not completed.
+_INLINE_BYTES = 32 << 20
+_COPIED_BYTES = 256 << 20
+_URLS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +37,14 @@ class _Standing:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """One listed item on its way through a batch."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What was asked for."""
 
-    item: SourceItem
-    source_id: str
-    attempt: int
-    origin: str
+    sources: Sequence[str]
+    dataset: str | None
+    copy_all: bool
+    retry: bool
 
 
 def ingest(
@@ -64,70 +60,66 @@ def ingest(
     """Ingest sources in order.
 
     With `retry`, items whose last word is a retryable quarantine are tried again; other settled items
-    are not read. Raises SourceError for a source that cannot be listed, ConservationError.
+    are not read. Raises SourceError for a source that cannot be listed (before anything is written, where it is
+    missing), AnotherDriver, DiskReserve, ConservationError.
     """
+    call = _Call(sources=tuple(sources), dataset=dataset, copy_all=copy_all, retry=retry)
+    return drive(workspace, partial(_plan, workspace, call), _Unwrapping(executor), LAW, progress)
+
+
+def _plan(workspace: Workspace, call: _Call) -> Step:
     config = workspace.config.ingest
-    carriage = Carriage(
-        fetch=FetchLimits(max_bytes=config.max_bytes, total_s=config.fetch_s, allow_hosts=config.allow_hosts),
-        workspace_uri=workspace.uri,
-    )
-    context = IngestContext(
-        budgets=config.budgets,
-        copy_all=copy_all,
-        scorers=_SCALED,
-        forgotten=frozenset(workspace.query("SELECT image_id FROM tombstones")["image_id"].to_pylist()),
-    )
     config_hash = config_hash_of({"budgets": asdict(config.budgets), "allow_hosts": config.allow_hosts})
     planned: Counter[str] = Counter()
-    listing = _list(workspace, sources, dataset)
-    todo = _unsettled(workspace, listing, config_hash, retry, planned)
-    step = Step(
+    listing = _list(call, SourceLimits(max_bytes=config.max_bytes, dataset=call.dataset))
+    todo = _unsettled(_standings(workspace), listing, config_hash, call, planned)
+    detail = {"sources": [canonical_uri(source) for source in call.sources], "dataset": call.dataset}
+    return Step(
         name=STEP,
         config_hash=config_hash,
         batches=_batches(todo, workspace.config.run.micro_batch),
-        task=_task(context, carriage),
-        settle=_Settlement(workspace, config_hash).settle,
-        detail={"sources": list(sources), "dataset": dataset, "copy": copy_all, "retry": retry},
+        task=_task(workspace, call.copy_all),
+        settle=Settlement(workspace, config_hash).settle,
+        detail=detail | {"copy": call.copy_all, "retry": call.retry},
         planned=planned,
     )
-    return drive(workspace, step, _Unwrapping(executor), LAW, progress)
 
 
-def quarantined_origins(workspace: Workspace) -> list[str]:
-    """The sources that still hold items worth another try."""
-    rows = workspace.query(
-        "SELECT DISTINCT s.origin FROM last_outcomes o JOIN sources s ON s.source_id = o.subject_id "
-        "WHERE o.step = 'ingest' AND o.status = 'quarantined' AND o.retryable ORDER BY 1"
+def _task(workspace: Workspace, copy_all: bool) -> Task:
+    config = workspace.config.ingest
+    forgotten = workspace.query("SELECT image_id FROM tombstones")["image_id"].to_pylist()
+    context = IngestContext(budgets=config.budgets, copy_all=copy_all, scorers=SCALED, forgotten=frozenset(forgotten))
+    carriage = Carriage(
+        fetch=FetchLimits(max_bytes=config.max_bytes, total_s=config.fetch_s, allow_hosts=config.allow_hosts),
+        workspace_uri=workspace.uri,
+        copy_all=copy_all,
     )
-    return list(rows["origin"].to_pylist())
-
-
-def _task(context: IngestContext, carriage: Carriage) -> Task:
     return Task(
         item="pipelines.decoding:ingest_item",
         around=partial(carried, carriage=carriage),
         context=context,
-        memory_bytes=context.budgets.child_memory_bytes,
-        item_s=context.budgets.decode_s,
+        memory_bytes=config.budgets.child_memory_bytes,
+        item_s=config.budgets.decode_s,
     )
 
 
-def _list(workspace: Workspace, sources: Sequence[str], dataset: str | None) -> Iterator[tuple[str, SourceItem]]:
-    limits = SourceLimits(max_bytes=workspace.config.ingest.max_bytes, dataset=dataset)
-    for source in sources:
-        for item in open_source(source, limits):
-            yield source, item
+def _list(call: _Call, limits: SourceLimits) -> Iterator[tuple[str, SourceItem]]:
+    """Every item with its source. All sources are looked at before the first item is given.
+
+    Raises SourceError.
+    """
+    opened = [(open_source(source, limits), canonical_uri(source)) for source in call.sources]
+    return ((origin, item) for items, origin in opened for item in items)
 
 
 def _unsettled(
-    workspace: Workspace,
+    standing: dict[bytes, _Standing],
     listing: Iterable[tuple[str, SourceItem]],
     config_hash: str,
-    retry: bool,
+    call: _Call,
     planned: Counter[str],
-) -> Iterator[_Listed]:
+) -> Iterator[Listed]:
     """The items that need a worker; the others are counted as they stand."""
-    standing = _standings(workspace)
     listed: set[bytes] = set()
     for origin, item in listing:
         subject = source_id(item.uri, item.fingerprint)
@@ -137,10 +129,10 @@ def _unsettled(
             continue
         listed.add(key)
         before = standing.get(key)
-        if before is not None and not _again(before, config_hash, retry):
+        if before is not None and not _again(before, config_hash, call.retry):
             planned.update({"in": 1, _name(before.status): 1})
             continue
-        yield _Listed(item, subject, before.attempt + 1 if before else 1, origin)
+        yield Listed(item, subject, before.attempt + 1 if before else 1, origin, call.copy_all)
 
 
 def _again(before: _Standing, config_hash: str, retry: bool) -> bool:
@@ -155,7 +147,7 @@ def _name(status: Status) -> str:
 
 def _standings(workspace: Workspace) -> dict[bytes, _Standing]:
     rows = workspace.query(
-        "SELECT subject_id, status, config_hash, attempt FROM last_outcomes WHERE step = 'ingest'"
+        f"SELECT subject_id, status, config_hash, attempt FROM last_outcomes WHERE step = '{STEP}'"
     ).to_pydict()
     return {
         bytes.fromhex(subject): _Standing(Status(status), config_hash, attempt)
@@ -163,16 +155,17 @@ def _standings(workspace: Workspace) -> dict[bytes, _Standing]:
     }
 
 
-def _batches(todo: Iterable[_Listed], size: int) -> Iterator[list[_Listed]]:
-    batch: list[_Listed] = []
-    inline = urls = 0
+def _batches(todo: Iterable[Listed], size: int) -> Iterator[list[Listed]]:
+    batch: list[Listed] = []
+    inline = copied = urls = 0
     for entry in todo:
         batch.append(entry)
         inline += len(entry.item.inline or b"")
+        copied += expected_bytes(entry.item) if entry.copied else 0
         urls += entry.item.locator.uri.startswith("http")
-        if len(batch) >= size or inline >= _INLINE_BYTES or urls >= _URL_BATCH:
+        if len(batch) >= size or inline >= _INLINE_BYTES or copied >= _COPIED_BYTES or urls >= _URLS:
             yield batch
-            batch, inline, urls = [], 0, 0
+            batch, inline, copied, urls = [], 0, 0, 0
     if batch:
         yield batch
 
@@ -198,97 +191,3 @@ class _Unwrapping:
 
 def _refusal(item: SourceItem) -> Failure | None:
     return Failure(item.refused, item.detail or "") if item.refused is not None else None
-
-
-class _Settlement:
-    """Decides new or known, in plan order; knows what a torn batch has left behind."""
-
-    def __init__(self, workspace: Workspace, config_hash: str) -> None:
-        self._config_hash = config_hash
-        images = workspace.query("SELECT image_id, source_id FROM images").to_pydict()
-        # The sighting that brought an image in: after a torn batch that same sighting is still "new".
-        self._brought = {
-            bytes.fromhex(image): hashlib.sha256(source.encode()).digest()[:8]
-            for image, source in zip(images["image_id"], images["source_id"], strict=True)
-        }
-        self._left = _left_behind(workspace) if runs.was_torn(workspace, STEP) else {}
-
-    def settle(self, batch: Batch, answers: Answers) -> Settled:
-        rows: dict[str, list[dict[str, Any]]] = {"sources": [], "images": []}
-        done: list[tuple[str, int, Status, Failure | None]] = []
-        counts: Counter[str] = Counter()
-        for entry, answer in zip(batch, answers, strict=True):
-            status, failure = self._judge(entry, answer)
-            done.append((entry.source_id, entry.attempt, status, failure))
-            counts.update({"in": 1, "new" if status is Status.OK else str(status): 1})
-            if failure is not None:
-                counts[f"{failure.status}:{failure.reason}"] += 1
-            if failure is None or failure.reason is not Reason.FORGOTTEN:
-                self._collect(rows, entry, None if failure else answer, status)
-        tables = {name: self._table(name, found) for name, found in rows.items()}
-        # Scores first, then images, then sources: what is refered to exists before what refers to it.
-        order = sorted(tables, key=lambda name: (name == "sources", name == "images", name))
-        # What ingest's one decode has measured is complete for the scaled pass, too.
-        measured = [(row["image_id"], 1, Status.OK, None) for row in rows["images"]]
-        outcomes = pa.concat_tables(
-            [outcome_rows(STEP, self._config_hash, done), outcome_rows(*step_of("scaled"), measured)]
-        )
-        return Settled({name: tables[name] for name in order}, outcomes, counts, _replaced(batch))
-
-    def _judge(self, entry: _Listed, answer: Seen | Failure) -> tuple[Status, Failure | None]:
-        if isinstance(answer, Failure):
-            return answer.status, answer
-        key, mark = bytes.fromhex(answer.facts.image_id), hashlib.sha256(entry.source_id.encode()).digest()[:8]
-        new = self._brought.setdefault(key, mark) == mark
-        return (Status.OK if new else Status.KNOWN), None
-
-    def _collect(
-        self, rows: dict[str, list[dict[str, Any]]], entry: _Listed, seen: Seen | None, status: Status
-    ) -> None:
-        rows["sources"].append(_source_row(entry, seen))
-        if seen is None or status is not Status.OK:
-            return
-        rows["images"].append(
-            asdict(seen.facts)
-            | {"uri": seen.locator.uri, "member": seen.locator.member}
-            | {"offset": seen.locator.offset, "length": seen.locator.length, "source_id": entry.source_id}
-        )
-        for scorer, row in seen.scores.items():
-            full = {"image_id": seen.facts.image_id, "version": SCORERS[scorer].version, **row}
-            rows.setdefault(f"score_{scorer}", []).append(full)
-
-    def _table(self, name: str, rows: list[dict[str, Any]]) -> pa.Table:
-        key = "source_id" if name == "sources" else "image_id"
-        left = self._left.get(name, frozenset())
-        spec = TABLES.get(name) or SCORERS[name.removeprefix("score_")].table
-        return pa.Table.from_pylist([row for row in rows if row[key] not in left], schema=spec.schema)
-
-
-def _replaced(batch: Batch) -> dict[str, pa.Table]:
-    """Sightings that failed before: their rows make place for what the new attempt says."""
-    again = [entry.source_id for entry in batch if entry.attempt > 1]
-    return {"sources": pa.table({"source_id": again})} if again else {}
-
-
-def _source_row(entry: _Listed, seen: Seen | None) -> dict[str, Any]:
-    item = entry.item
-    row: dict[str, Any] = {"source_id": entry.source_id, "uri": item.uri, "fingerprint": item.fingerprint}
-    row |= {"dataset": item.dataset, "origin": entry.origin, "original_key": item.original_key}
-    if seen is None:
-        return row
-    row |= {"licence": item.licence, "caption": item.caption, "metadata_json": item.metadata_json}
-    return row | {"image_id": seen.facts.image_id}
-
-
-def _left_behind(workspace: Workspace) -> Mapping[str, frozenset[str]]:
-    """Keys of payload rows whose micro-batch never completed: they are there already and stay."""
-    done = "SELECT subject_id FROM outcomes WHERE step = 'ingest'"
-    whole = f"SELECT image_id FROM images WHERE source_id IN ({done})"
-    left = {"sources": workspace.query(f"SELECT source_id AS k FROM sources WHERE source_id NOT IN ({done})")}
-    left["images"] = workspace.query(f"SELECT image_id AS k FROM images WHERE source_id NOT IN ({done})")
-    for scorer in _SCALED:
-        version = SCORERS[scorer].version
-        left[f"score_{scorer}"] = workspace.query(
-            f"SELECT image_id AS k FROM score_{scorer} WHERE version = '{version}' AND image_id NOT IN ({whole})"
-        )
-    return {name: frozenset(rows["k"].to_pylist()) for name, rows in left.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from filters.policy import Policy, bundled_text
 from filters.scorers import SCORERS
@@ -26,9 +26,14 @@ def init_workspace(location: str, profile: str = "miniature") -> Workspace:
     return workspace
 
 
-def judging_views(workspace: Workspace, policy: Policy | None = None) -> Mapping[str, str]:
-    """SQL of `scores`, `verdicts`, `funnel` and `survivors(n)` under a policy (default: the active one)."""
-    return judged_views(policy or active_policy(workspace), score_columns(), score_versions())
+def judging_views(
+    workspace: Workspace, policy: Policy | None = None, allow_unjudged: Collection[str] = ()
+) -> Mapping[str, str]:
+    """SQL of `scores`, `verdicts`, `funnel` and `survivors(n)` under a policy (default: the active one).
+
+    Rules in `allow_unjudged` leave no image unjudged.
+    """
+    return judged_views(policy or active_policy(workspace), score_columns(), score_versions(), allow_unjudged)
 
 
 def score_columns() -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,22 +16,26 @@ from flywheel.workspace import Workspace
 from pipelines.decoding import MeasureContext, MeasureItem
 from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
-from pipelines.judging import judging_views
+from pipelines.sheet import sheet_views
 
 LAW = ("measured", "rejected", "quarantined")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """One decode for several scorers. `only` is a SQL condition over the view `scores` (alias s)."""
+    """One decode for several scorers. `only` is a SQL condition over `images` (alias i) and the view `scores` (s).
+
+    `patience` times the configured `decode_s` is what one image may take, `engine_bytes` the address space that
+    a reading engine maps beyond the configured `child_memory_mb`.
+    """
 
     name: str
     reads: str
     item: str
     batch: int
     only: str
-    memory_bytes: int | None
-    item_s: float
+    patience: float
+    engine_bytes: int
     says: str
 
     @property
@@ -39,9 +44,18 @@ class Pass:
 
 
 # What the caption-free rules of stage 1 have dropped is not worth its native pixels.
-_SURVIVES = "s.image_id NOT IN (SELECT image_id FROM verdicts WHERE stage = 1 AND verdict = 'dropped')"
+# A near duplicate is: who stands for a group is decided by these very numbers.
+_SURVIVES = (
+    "s.image_id NOT IN (SELECT image_id FROM verdicts WHERE stage = 1 AND verdict = 'dropped' AND rule <> 'duplicate')"
+)
 # Our choice, not calibrated yet: reading costs most of a second, so pictures without text-like strokes are spared.
 _TEXTUAL = "s.text_density >= 0.02"
+
+# Measured: onnxruntime, its models and a page of 1,000,000 px map 0.5 GB, beside what decoding needs.
+_OCR_BYTES = 512 << 20
+# Ingest says that an image is complete for the scaled pass when it is complete itself: what a killed ingest has left
+# half-written would be said twice.
+_SETTLED = "i.source_id IN (SELECT subject_id FROM outcomes WHERE step = 'ingest' AND status IN ('ok', 'known'))"
 
 PASSES: Mapping[str, Pass] = {
     "scaled": Pass(
@@ -49,9 +63,9 @@ PASSES: Mapping[str, Pass] = {
         reads="scaled",
         item="pipelines.decoding:scaled_item",
         batch=256,
-        only="true",
-        memory_bytes=1_400 << 20,
-        item_s=20.0,
+        only=_SETTLED,
+        patience=1.0,
+        engine_bytes=0,
         says="tone, hashes, compression, orientation, text density; rides on ingest's decode",
     ),
     "native": Pass(
@@ -60,8 +74,8 @@ PASSES: Mapping[str, Pass] = {
         item="pipelines.decoding:native_item",
         batch=128,
         only=_SURVIVES,
-        memory_bytes=1_400 << 20,
-        item_s=30.0,
+        patience=1.5,
+        engine_bytes=0,
         says="sharpness, noise and blockiness at native resolution",
     ),
     "ocr": Pass(
@@ -70,8 +84,8 @@ PASSES: Mapping[str, Pass] = {
         item="pipelines.decoding:ocr_item",
         batch=16,
         only=f"{_SURVIVES} AND {_TEXTUAL}",
-        memory_bytes=None,
-        item_s=120.0,
+        patience=6.0,
+        engine_bytes=_OCR_BYTES,
         says="words, boxes, script of what looks like text",
     ),
 }
@@ -84,24 +98,28 @@ def measure(
 
     Raises AnotherDriver, DiskReserve, ConservationError.
     """
-    kind = PASSES[name]
-    step_name, config_hash = step_of(name)
-    items = plan(workspace, kind, step_name, config_hash, retry)
-    step = Step(
+    return drive(workspace, partial(plan, workspace, PASSES[name], retry), executor, LAW, progress)
+
+
+def plan(workspace: Workspace, kind: Pass, retry: bool) -> Step:
+    """The pass over what it has not completed, under the limits of the configuration."""
+    step_name, config_hash = step_of(kind.name)
+    budgets = workspace.config.ingest.budgets
+    items = _lacking(workspace, kind, step_name, config_hash, retry)
+    return Step(
         name=step_name,
         config_hash=config_hash,
         batches=_batches(items, min(kind.batch, workspace.config.run.micro_batch)),
         task=Task(
             item=kind.item,
-            context=MeasureContext(budgets=workspace.config.ingest.budgets),
-            memory_bytes=kind.memory_bytes,
-            item_s=kind.item_s,
+            context=MeasureContext(budgets=budgets),
+            memory_bytes=budgets.child_memory_bytes + kind.engine_bytes,
+            item_s=budgets.decode_s * kind.patience,
         ),
         settle=lambda batch, answers: _settle(kind, step_name, config_hash, batch, answers),
         total=len(items),
         detail={"scorers": {scorer: SCORERS[scorer].version for scorer in kind.scorers}},
     )
-    return drive(workspace, step, executor, LAW, progress)
 
 
 def step_of(name: str) -> tuple[str, str]:
@@ -109,7 +127,7 @@ def step_of(name: str) -> tuple[str, str]:
     return f"measure.{name}", config_hash_of({scorer: SCORERS[scorer].version for scorer in PASSES[name].scorers})
 
 
-def plan(workspace: Workspace, kind: Pass, step: str, config_hash: str, retry: bool) -> list[MeasureItem]:
+def _lacking(workspace: Workspace, kind: Pass, step: str, config_hash: str, retry: bool) -> list[MeasureItem]:
     """Images that the pass has not completed, each with the scorers it lacks.
 
     What a torn micro-batch has left in a score table is no longer lacking, so keys stay unique.
@@ -126,7 +144,7 @@ def plan(workspace: Workspace, kind: Pass, step: str, config_hash: str, retry: b
         f"ON t.subject_id = i.image_id "
         f"WHERE i.image_id NOT IN (SELECT subject_id FROM last_outcomes "
         f"WHERE step = '{step}' AND config_hash = '{config_hash}' AND {settled}) AND {kind.only} ORDER BY i.image_id",
-        judging_views(workspace),
+        sheet_views(workspace),
     )
     return [
         MeasureItem(
@@ -153,6 +171,8 @@ def _settle(kind: Pass, step: str, config_hash: str, batch: Batch, answers: Answ
         status = failure.status if failure else Status.OK
         done.append((item.image_id, item.attempt, status, failure))
         counts.update({"in": 1, str(status) if failure else "measured": 1})
+        if failure is not None:
+            counts[f"{status}:{failure.reason}"] += 1
         for scorer, row in {} if failure else answer.items():
             rows[scorer].append({"image_id": item.image_id, "version": SCORERS[scorer].version, **row})
     tables = {

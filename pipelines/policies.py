@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from flywheel.workspace import Workspace
 from flywheel.workspace.tables import FencedTable
 
 _FENCE = "policy"
+ROLLED_BACK = "rolled back"
+# Our choice: fewer digits of a policy_id may mean anything, none at all every policy.
+_ID_START = 4
+_NAME_CHARS = 60
 
 
 def active_policy(workspace: Workspace) -> Policy:
@@ -29,25 +34,55 @@ def active_policy(workspace: Workspace) -> Policy:
 
 
 def load(workspace: Workspace, name: str) -> tuple[Policy, str]:
-    """A policy and its text by file, policy_id (or a prefix of it), stored name, or bundled profile name.
+    """A policy and its text by file, stored name, policy_id (or the start of one), or bundled profile name.
 
-    Raises UsageError when nothing answers to the name, PolicyError when the text does not hold together.
+    Raises UsageError when nothing answers to the name or several policies do, PolicyError for a file that cannot be
+    read and a text that does not hold together.
     """
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
-        if not path.is_file():
-            raise UsageError(f"no policy file {name}")
-        text = path.read_text(encoding="utf-8")
+    if name.endswith(".toml") or _is_file(name):
+        if not _is_file(name):
+            raise UsageError(f"no policy file {_short(name)}")
+        text = _text_of(name)
         return parse(text), text
-    for row in reversed(history(workspace)):
-        if str(row["policy_id"]).startswith(name) or row["name"] == name:
-            stored = str(row["text"])
-            return parse(stored, stored=True), stored
+    stored = _stored(workspace, name)
+    if stored is not None:
+        return parse(stored, stored=True), stored
     if name in PROFILES:
         return parse(bundled_text(name)), bundled_text(name)
     raise UsageError(
-        f"no policy {name!r}: give a .toml file, a policy_id from `flywheel policy list`, or {', '.join(PROFILES)}"
+        f"no policy {_short(name)!r}: give a .toml file, a name or policy_id from `flywheel policy list` "
+        f"({_ID_START} of its digits do), or {', '.join(PROFILES)}"
     )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # too long for a file system, or behind a folder that is closed to us
+        return False
+
+
+def _text_of(name: str) -> str:
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"policy file {name} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise PolicyError(f"cannot read policy file {name}: {error.strerror}") from error
+
+
+def _stored(workspace: Workspace, name: str) -> str | None:
+    """The text of the policy that was activated last under a name, or whose id starts with it."""
+    past = list(reversed(history(workspace)))
+    named = [row for row in past if row["name"] == name]
+    starting = [row for row in past if len(name) >= _ID_START and str(row["policy_id"]).startswith(name.lower())]
+    if not named and len({row["policy_id"] for row in starting}) > 1:
+        raise UsageError(f"{name} is the start of several policy ids; give more of it, see `flywheel policy list`")
+    return next((str(row["text"]) for row in [*named, *starting]), None)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_CHARS else name[: _NAME_CHARS - 1] + "…"
 
 
 def history(workspace: Workspace) -> list[dict[str, object]]:
@@ -85,12 +120,26 @@ def activate(workspace: Workspace, text: str, *, event: str = "activated", store
 
 
 def previous(workspace: Workspace) -> str:
-    """The text of the policy that was active before the present one.
+    """The text of the policy to go back to: the one that was active before the present one was activated.
 
     Raises UsageError when there was none.
     """
-    past = history(workspace)
-    earlier = [row for row in past if row["policy_id"] != past[-1]["policy_id"]] if past else []
-    if not earlier:
+    path = _path(history(workspace))
+    if len(path) < 2:
         raise UsageError("there is no earlier policy to go back to; see `flywheel policy list`")
-    return str(earlier[-1]["text"])
+    return str(path[-2]["text"])
+
+
+def _path(events: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """How the present policy was reached, itself last: an activation goes a step on, a rollback some back.
+
+    A rollback to a policy that is not on the path (earlier versions undid rollbacks like that) goes a step on.
+    """
+    path: list[Mapping[str, object]] = []
+    for event in events:
+        ids = [step["policy_id"] for step in path]
+        if event["event"] == ROLLED_BACK and event["policy_id"] in ids:
+            del path[len(ids) - ids[::-1].index(event["policy_id"]) :]
+        elif ids[-1:] != [event["policy_id"]]:
+            path.append(event)
+    return path

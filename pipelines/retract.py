@@ -20,12 +20,13 @@ from flywheel.errors import FlywheelError, UsageError
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace, purge, runs
 from flywheel.workspace.tables import arrow_schema, commit_files
+from pipelines.duplicates import regroup
 from pipelines.originals import elsewhere, is_copied, repoint, repointed, sightings_of
 
 STEP = "retract"
 # Events and tombstones are the record of what happened: they are never taken back.
 _KEPT_TABLES = frozenset({"run_events", "tombstones", "policy_events"})
-_FINAL = frozenset({"forget", "maintain", "retract", "verify"})
+_FINAL = frozenset({"forget", "maintain", "report", "retract", "verify"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class _Commit:
 
 def retract(workspace: Workspace, run_id: str, *, dry_run: bool) -> dict[str, int]:
     """Delete what a run added, by table. Images that another run's source still shows stay and are read
-    from there. Afterwards the same sources can be ingested again.
+    from there; duplicates of what goes find another representative. Afterwards the same sources can be ingested
+    again.
 
     Raises UsageError for a run that is unknown, running, retracted already or has nothing to take back;
     FlywheelError when the run is older than the files that tell its rows; AnotherDriver.
@@ -48,12 +50,9 @@ def retract(workspace: Workspace, run_id: str, *, dry_run: bool) -> dict[str, in
         kept = _kept(workspace, added := _added(workspace, found))
         return {name: _present(workspace, name, keys).num_rows for name, keys in _going(added, kept).items()}
     run = runs.start(workspace, STEP, detail={"run_id": run_id})
-    try:
+    with run.recorded({}):
         runs.require_idle(workspace, but=STEP)
         removed = _take_back(workspace, found, run.run_id)
-    except FlywheelError as error:
-        run.end("failed", {}, {"error": str(error)})
-        raise
     run.end("finished", removed)
     return removed
 
@@ -82,6 +81,7 @@ def _take_back(workspace: Workspace, found: Mapping[str, Any], run_id: str) -> d
     removed = {}
     for name in sorted(going, key=lambda name: (name == "outcomes", name)):
         removed[name] = workspace.tables.delete_keys(name, _present(workspace, name, going[name]), run_id=run_id)
+    regroup(workspace, run_id)
     row = dict.fromkeys(TABLES["run_events"].schema.names) | {
         "run_id": found["run_id"],
         "seq": found["seq"] + 1,

@@ -48,9 +48,10 @@ def freeze(
 ) -> FreezeReport:
     """Freeze what survives a stage. Freezing the same content again adds nothing.
 
-    `views` are those of the policy that judges, `verdicts` among them. An image that is unjudged only by
-    rules in `allow_unjudged` comes along. Raises UsageError for an unknown stage or rule, and FlywheelError,
-    with the words that would allow it, when images are unjudged by other rules or nothing survives.
+    `views` are those of the policy that judges, `verdicts` among them, under the same `allow_unjudged`: an image that
+    is unjudged only by those rules comes along. Raises UsageError for an unknown stage or rule, and FlywheelError,
+    with the words that would allow it, when images are unjudged by other rules or nothing survives, or when
+    images came or went meanwhile.
     """
     _check_words(stage, allow_unjudged)
     allowed = sorted(set(allow_unjudged))
@@ -60,13 +61,13 @@ def freeze(
     if _is_frozen(workspace, snapshot_id):
         return FreezeReport(snapshot_id=snapshot_id, stage=stage, images=survivors.num_rows, run_id=None, counts=counts)
     run = runs.start(workspace, STEP, snapshot_id, {"snapshot_id": snapshot_id, "stage": stage})
-    try:
+    with run.recorded(counts):
+        # Read again behind the start: nothing is forgotten from here on, but it may have been since.
+        if content_of(stage, _survivors(workspace, stage, views, allowed).to_pylist()) != snapshot_id:
+            raise FlywheelError("images came or went while the snapshot was taken; start it again")
         conserve(STEP, counts, LAW)
         _write(workspace, run, snapshot_id, survivors)
         _record(workspace, run, snapshot_id, {"policy_id": policy_id, "stage": stage, "allowed_unjudged": allowed})
-    except FlywheelError as error:
-        run.end("failed", counts, {"error": str(error)})
-        raise
     run.end("finished", counts)
     return FreezeReport(
         snapshot_id=snapshot_id, stage=stage, images=survivors.num_rows, run_id=run.run_id, counts=counts
@@ -140,7 +141,9 @@ def _refuse_unjudged(stage: int, rows: pa.Table, allowed: list[str]) -> None:
 
 def _counts(workspace: Workspace, stage: int, views: Mapping[str, str], frozen: int) -> dict[str, int]:
     rows = workspace.query(
-        f"SELECT verdict, count(*) AS images FROM verdicts WHERE stage = {stage} GROUP BY verdict", views
+        "SELECT CASE WHEN verdict = 'kept' AND len(unjudged_rules) > 0 THEN 'allowed' ELSE verdict END AS verdict, "
+        f"count(*) AS images FROM verdicts WHERE stage = {stage} GROUP BY ALL",
+        views,
     ).to_pylist()
     by = {row["verdict"]: row["images"] for row in rows}
     kept = by.get("kept", 0)

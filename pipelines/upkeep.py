@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from flywheel.errors import FlywheelError
 from flywheel.workspace import Workspace, catalog, runs
 from flywheel.workspace.maintain import compact, pins, unreferenced_packs, vacuum
 from pipelines.judging import judging_views
@@ -22,13 +21,13 @@ def maintain(workspace: Workspace, *, dry_run: bool, views: Mapping[str, str] | 
 
     The catalogue is renewed before the vacuum because it names files; `views` are its views (None: the
     judging ones). Returns `tables`, a dict a table, and `packs`, the paths that went (would go, if `dry_run`).
-    Raises AnotherDriver when somebody else maintains, DiskReserve.
+    Runs on a full disk, too. Raises AnotherDriver when somebody else maintains or takes rows away.
     """
     if dry_run:
         files = {name: len(workspace.tables.open(name).file_uris()) for name in workspace.tables.names()}
         return _sweep(workspace, files, dry_run=True)
-    run = runs.start(workspace, STEP)
-    try:
+    run = runs.start(workspace, STEP, frees_disk=True)
+    with run.recorded({}):
         files = {}
         for name in workspace.tables.names():
             files[name] = compact(workspace, name)
@@ -37,9 +36,6 @@ def maintain(workspace: Workspace, *, dry_run: bool, views: Mapping[str, str] | 
             catalog.build(workspace, judging_views(workspace) if views is None else views)
         done = _sweep(workspace, files, dry_run=False)
         workspace.store.sweep(GRACE_S)
-    except FlywheelError as error:
-        run.end("failed", {}, {"error": str(error)})
-        raise
     run.end("finished", {"tables": len(done["tables"]), "packs": len(done["packs"])})
     return done
 

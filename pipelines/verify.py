@@ -75,11 +75,8 @@ def verify(workspace: Workspace, progress: Progress, *, sample: int = 100, full:
     Raises AnotherDriver, ConservationError.
     """
     run = runs.start(workspace, STEP, detail={"sample": sample, "full": full})
-    try:
+    with run.recorded({}):
         done = _verify(workspace, run, progress, None if full else sample)
-    except FlywheelError as error:
-        run.end("failed", {}, {"error": str(error)})
-        raise
     run.end("finished", done.counts, {"read": done.read})
     return done
 

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
+from flywheel.cli.visible import visible
 from flywheel.errors import FlywheelError, UsageError
 
 PARTS = ("flywheel", "pipelines", "captioners", "filters", "retrieval", "model", "dashboards")
 _INTERRUPTED = "interrupted; start the same command again to go on"
 _INTERRUPTED_CODE = 130  # 128 + SIGINT, as shells count
+_DEBUG = "FLYWHEEL_DEBUG"
 
 
 def main() -> None:
-    """Entry point of the `flywheel` command: one clear line for every error a user can mend."""
+    """Entry point of the `flywheel` command: one line for every error, the full stack too where FLYWHEEL_DEBUG is set."""
     try:
         check_parts()
-        sys.exit(_run())
+        code = _run()
+        sys.stdout.flush()
+        sys.exit(code)
+    except SystemExit:
+        raise
     except FlywheelError as error:
-        print(f"flywheel: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print(f"flywheel: {_INTERRUPTED}", file=sys.stderr)
-        sys.exit(_INTERRUPTED_CODE)
+        _end(_INTERRUPTED, _INTERRUPTED_CODE)
+    except BrokenPipeError:  # whoever read our output has seen enough; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except BaseException as error:  # a panic of native code is no Exception
+        if os.environ.get(_DEBUG):
+            import traceback
+
+            traceback.print_exception(error)
+        _end(f"unexpected {type(error).__name__}: {error or 'nothing more is known'} ({_DEBUG}=1 shows where)", 1)
+
+
+def _end(said: str, code: int) -> NoReturn:
+    print(f"flywheel: {visible(' '.join(said.split()), keep='')}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _run() -> int:

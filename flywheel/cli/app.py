@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flywheel.cli.visible import escaped, visible
+
 if TYPE_CHECKING:
     from flywheel.workspace import Workspace
     from pipelines.engine import Progress
@@ -29,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 ExecutorOption = Annotated[
     str, typer.Option("--executor", help="local processes, or ray (RAY_ADDRESS or a local cluster).")
 ]
-WorkersOption = Annotated[int, typer.Option("--workers", help="Workers; 0: as configured, else one a core.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Workers; 0: as configured, else one a core.")]
 DEFAULT = "./workspace"
 
 Printer = Callable[[str], None]
@@ -45,23 +47,25 @@ def open_workspace(where: str) -> Workspace:
 def emit(as_json: bool, document: Any, lines: Callable[[Printer], None]) -> None:
     """Print a command's result: the document as JSON, or its lines for a person."""
     if as_json:
-        typer.echo(json.dumps(document, indent=2, sort_keys=True, default=str, ensure_ascii=False))
+        typer.echo(escaped(json.dumps(document, indent=2, sort_keys=True, default=str, ensure_ascii=False)))
     else:
-        lines(typer.echo)
+        lines(lambda text: typer.echo(visible(text)))
 
 
 def table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:
-    """Print a table, as wide as it needs when the output is a file."""
+    """Print a table, as wide as it needs when the output is a file. No text in it is markup."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 160)
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    head = Text(visible(title), style="table.title") if title else None
+    drawn = Table(title=head, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
-        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(Text(visible(column, keep="")), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*[_cell(value) for value in row])
+        drawn.add_row(*[Text(visible(_cell(value), keep="")) for value in row])
     console.print(drawn)
 
 
@@ -87,12 +91,12 @@ def progress() -> Iterator[Progress]:
     )
 
     columns = (
-        TextColumn("{task.description:16}"),
+        TextColumn("{task.description:16}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[counts]}"),
+        TextColumn("{task.fields[counts]}", markup=False),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:

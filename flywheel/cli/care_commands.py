@@ -112,7 +112,7 @@ def _preview(say: Printer, told: Mapping[str, Any]) -> None:
         say("would stay with their owner:")
     for place in told["originals"]:
         say(f"  {place}")
-    _exports(say, told["exports"], told["exports_unknown"])
+    _elsewhere(say, told)
     if told["unfinished"]:
         say(f"unfinished, will be completed first: {', '.join(told['unfinished'])}")
 
@@ -132,14 +132,16 @@ def _receipt(say: Printer, receipt: Mapping[str, Any]) -> None:
         say(f"  amended: snapshots {', '.join(receipt['snapshots_amended'])}")
     if remains["originals_with_their_owner"]:
         say(f"  {remains['originals_with_their_owner']} originals remain with their owner")
-    _exports(say, remains["exports"], remains["exports_unknown"])
+    _elsewhere(say, remains)
 
 
-def _exports(say: Printer, holding: Mapping[str, int], unknown: Collection[str]) -> None:
-    for folder, count in holding.items():
-        say(f"  still held by the export {folder}: {count} images")
-    for folder in unknown:
-        say(f"  not known, cannot be read or is not complete: the export {folder}")
+def _elsewhere(say: Printer, told: Mapping[str, Any]) -> None:
+    """What lies outside the workspace and still shows the images, or may."""
+    for kind, name in (("exports", "export"), ("outside_reports", "report")):
+        for place, count in told[kind].items():
+            say(f"  still held by the {name} {place}: {count} images")
+        for place in told[f"{kind}_unknown"]:
+            say(f"  not known, cannot be read or is not complete: the {name} {place}")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from flywheel.cli.app import (
 )
 
 if TYPE_CHECKING:
+    from filters.pairs import StagePairs
     from flywheel.workspace import Workspace
     from pipelines.engine import StepReport
     from pipelines.executors import Executor
@@ -121,12 +123,28 @@ def pairs(
     dataset: DatasetOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add edit pairs whose images are ingested already, and measure how consistent each is."""
-    from pipelines.pairs import add_pairs
+    """Add edit pairs whose images are ingested already, measure each, and count them under the active policy.
 
+    Images are named by image_id, by URI, or by a path relative to the listing. References may also be called
+    reference, image, input or source; the target edited or output; the instruction text, prompt or edit: the first
+    of these that a line has counts. Lines that were refused are looked at again each time.
+    """
+    from dataclasses import asdict
+
+    from pipelines.pairs import add_pairs, pairs_under
+    from pipelines.policies import active_policy
+
+    opened = open_workspace(workspace)
     with progress() as show:
-        report = add_pairs(open_workspace(workspace), listing, dataset or listing.stem, show)
-    _emit_steps(as_json, [report])
+        report = add_pairs(opened, listing, dataset or listing.stem, show)
+    policy = active_policy(opened)
+    stages = pairs_under(opened, policy)
+
+    def lines(say: Printer) -> None:
+        _say_steps(say, [report])
+        _say_pairs(f"edit pairs under policy {policy.name} ({policy.policy_id})", stages)
+
+    emit(as_json, [_step(report) | {"stages": [asdict(stage) for stage in stages]}], lines)
 
 
 @app.command()
@@ -136,17 +154,20 @@ def retry(
     workers: WorkersOption = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Try the quarantined again: sources that failed to read, scores that failed to compute."""
-    from pipelines.ingest import ingest, quarantined_origins
-    from pipelines.measure import PASSES, measure
+    """Try the quarantined again: sources that failed to read, scores that failed to compute.
+
+    Each source is listed as it was the first time, with its data set and --copy. Ends with code 1 when any
+    cannot be read now; all others are tried.
+    """
+    from flywheel.errors import SourceError
+    from pipelines.retry import retry
 
     opened = open_workspace(workspace)
-    run = _executor(opened, executor, workers)
     with progress() as show:
-        origins = quarantined_origins(opened)
-        reports = [ingest(opened, origins, run, show, retry=True)] if origins else []
-        reports += [measure(opened, name, run, show, retry=True) for name in PASSES]
-    _emit_steps(as_json, reports)
+        report = retry(opened, _executor(opened, executor, workers), show)
+    _emit_steps(as_json, list(report.steps))
+    if report.unreachable:
+        raise SourceError(f"not tried again, start retry once it is back: {'; '.join(report.unreachable)}")
 
 
 @app.command()
@@ -185,6 +206,17 @@ def _say_steps(say: Printer, reports: list[StepReport]) -> None:
         table(
             "not taken", ["outcome", "reason", "images"], [[*name.split(":"), value] for name, value in sorted(reasons)]
         )
+
+
+def _say_pairs(title: str, stages: Sequence[StagePairs]) -> None:
+    rows: list[list[Any]] = []
+    for stage in stages:
+        told = [
+            ", ".join(f"{name} {count}" for name, count in part.items()) for part in (stage.dropped, stage.unjudged)
+        ]
+        counts = [stage.pairs, stage.kept, sum(stage.dropped.values()), sum(stage.unjudged.values())]
+        rows.append([stage.stage, *counts, *told])
+    table(title, ["stage", "in", "kept", "dropped", "unjudged", "dropped by", "unjudged for want of"], rows)
 
 
 def _is_reason(count: str) -> bool:

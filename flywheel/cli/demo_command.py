@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +66,14 @@ def demo(
         table("every filter against the planted truth", columns, rows)
         say("")
         say(f"the report, one page to open in a browser: {page}")
-        say('ask it anything:   flywheel sql "SELECT * FROM rejects" -w ' + str(to / "workspace"))
-        say("now your folder:   flywheel init && flywheel curate YOUR_FOLDER && flywheel report")
+        program = _program()
+        say(f'ask it anything:   {program} sql "SELECT * FROM rejects" -w {to / "workspace"}')
+        say(f"now your folder:   {program} init --profile cpu && {program} curate YOUR_FOLDER && {program} report")
 
     emit(as_json, document, lines)
+
+
+def _program() -> str:
+    """How to call this program again: by name where the shell finds it, else by where it lies."""
+    found, own = shutil.which("flywheel"), os.path.abspath(sys.argv[0])
+    return "flywheel" if found and os.path.samefile(found, own) else os.path.relpath(own)

@@ -102,13 +102,15 @@ def _check_choice(snapshot_id: str | None, stage: int | None, allow_unjudged: st
 
 
 def _freeze(workspace: Workspace, stage: int, allow_unjudged: str) -> FreezeReport:
-    from pipelines.judging import judging_views
+    from filters.policy import check_versions
+    from pipelines.judging import judging_views, score_versions
     from pipelines.policies import active_policy
     from pipelines.snapshot import freeze
 
     policy = active_policy(workspace)
+    check_versions(policy, score_versions())
     allowed = [rule.strip() for rule in allow_unjudged.split(",") if rule.strip()]
-    views = judging_views(workspace, policy)
+    views = judging_views(workspace, policy, allowed)
     return freeze(workspace, stage, views=views, policy_id=policy.policy_id, allow_unjudged=allowed)
 
 

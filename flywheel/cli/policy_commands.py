@@ -47,10 +47,13 @@ def funnel(
     document = funnel_document(answer.funnel)
     if policy:
         document |= {"changes": [asdict(change) for change in answer.changes], "images_that_flip": answer.flipped}
+        document |= {"incomparable": answer.incomparable}
 
     def lines(say: Printer) -> None:
         print_funnel(answer.funnel, by)
-        if policy:
+        if policy and answer.incomparable:
+            say(f"nothing to compare with: {answer.incomparable}")
+        elif policy:
             print_changes(answer.changes)
             say(f"{answer.flipped} images change their verdict or its reason")
 
@@ -128,7 +131,7 @@ def policy_calibrate(workspace: Where = DEFAULT, as_json: AsJson = False) -> Non
 
 def _change(opened: Any, policy: Any, text: str, event: str, yes: bool, as_json: bool) -> None:
     from filters.policy import diff
-    from flywheel.cli.funnel_print import print_changes
+    from flywheel.cli.funnel_print import print_changes, print_funnel
     from flywheel.errors import UsageError
     from pipelines.filtering import what_if
     from pipelines.policies import activate, active_policy
@@ -136,10 +139,15 @@ def _change(opened: Any, policy: Any, text: str, event: str, yes: bool, as_json:
     differences = diff(active_policy(opened), policy)
     if not differences:
         raise UsageError(f"policy {policy.name} ({policy.policy_id}) judges just as the active one does")
+    answer = what_if(opened, policy)  # also where nobody reads it: a policy that cannot judge is refused here
     if not as_json:
         for line in differences:
             typer.echo(line)
-        print_changes(what_if(opened, policy).changes)
+        if answer.incomparable:
+            typer.echo(f"nothing to compare with: {answer.incomparable}")
+            print_funnel(answer.funnel)
+        else:
+            print_changes(answer.changes)
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("activation asks for a yes: answer on a terminal, or give --yes")

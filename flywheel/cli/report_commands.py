@@ -20,12 +20,18 @@ def report(
 ) -> None:
     """Draw the funnel, every score, and contact sheets of what was kept and dropped, as one web page."""
     from dashboards.report import write_report
+    from flywheel.workspace import runs
+    from flywheel.workspace.places import canonical_uri
     from pipelines.judging import judging_views
     from pipelines.policies import active_policy
 
     opened = open_workspace(workspace)
     policy = active_policy(opened)
-    written = write_report(opened, policy, judging_views(opened, policy), to)
+    # A run: nothing is forgotten while it is drawn, and forgetting knows afterwards where it lies.
+    run = runs.start(opened, "report", detail={"to": canonical_uri(to)} if to else {})
+    with run.recorded({}):
+        written = write_report(opened, policy, judging_views(opened, policy), to)
+    run.end("finished", {"images": written.images})
 
     def lines(say: Printer) -> None:
         say(f"{written.report} ({written.images} images, {written.bytes / 1e6:.1f} MB)")

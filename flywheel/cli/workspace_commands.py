@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from flywheel.cli.app import DEFAULT, AsJson, Printer, Where, app, emit, open_workspace, table
+from flywheel.cli.visible import visible
 
 runs_app = typer.Typer(help="What was run, when, over which table versions.", no_args_is_help=True)
 app.add_typer(runs_app, name="runs")
@@ -28,7 +31,9 @@ def init(
     made = init_workspace(workspace, profile)
     document = {"workspace": made.uri, "format": made.format, "profile": profile}
     emit(
-        as_json, document, lambda say: say(f"made {made.uri} ({profile}); next: flywheel curate FOLDER -w {workspace}")
+        as_json,
+        document,
+        lambda say: say(f"made {made.uri} ({profile}); next: flywheel curate FOLDER -w {shlex.quote(workspace)}"),
     )
 
 
@@ -71,7 +76,7 @@ def status(workspace: Where = DEFAULT, as_json: AsJson = False) -> None:
 @runs_app.command("list")
 def runs_list(
     workspace: Where = DEFAULT,
-    limit: Annotated[int, typer.Option(help="The newest so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The newest so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """The newest runs."""
@@ -139,7 +144,9 @@ def sql(
 
     session = sql_shell.Session(Workspace.open(workspace), at, "json" if as_json else output)
     if query is None:
-        sql_shell.interact(session)
+        failed = sql_shell.interact(session)
+        if failed and not sys.stdin.isatty():  # a script wants to know; a person has seen it
+            raise typer.Exit(1)
     else:
         session.answer(query)
 
@@ -152,11 +159,11 @@ def catalog(workspace: Where = DEFAULT, as_json: AsJson = False) -> None:
 
     opened = open_workspace(workspace)
     path, refused = build(opened, judging_views(opened))
-    line = f"duckdb -readonly {path}"
+    line = f"duckdb -readonly {shlex.quote(str(path))}"
 
     def lines(say: Printer) -> None:
         for problem in refused:
-            typer.echo(f"left out {problem}", err=True)
+            typer.echo(f"left out {visible(problem)}", err=True)
         say(line)
 
     emit(as_json, {"catalog": str(path), "open": line, "left_out": refused}, lines)

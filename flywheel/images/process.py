@@ -24,7 +24,7 @@ _EXIT_S = 5.0  # our choice: how long a child whose socket closed may take to be
 
 # One process a core is the executor's plan, so numerics must not start threads of their own; an arena of
 # malloc for each thread would only eat address space under the memory limit.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -155,7 +155,7 @@ class ChildProcess:
 
 def _start(end: socket.socket) -> subprocess.Popen[bytes]:
     """A fresh interpreter that holds `end`: no fork of this process's threads, no import of its __main__."""
-    environment = os.environ | _ENVIRONMENT
+    environment = os.environ | ENVIRONMENT
     # What can be imported here can be imported there; "" is the current folder, which -P keeps from being first.
     environment["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     command = [sys.executable, "-P", "-m", "flywheel.images.child", str(end.fileno()), str(os.getpid())]

@@ -20,8 +20,8 @@ profile = "{profile}"        # miniature | cpu | full: names the policy a new wo
 max_bytes = 67108864         # of one file
 max_pixels = 64000000        # of one image, read from its header before anything is decoded
 max_side_px = 30000
-decode_s = 20.0              # then the decoding child is killed and the image quarantined
-child_memory_mb = 1400       # address space of a decoding child
+decode_s = 20.0              # then the decoding child is killed and the image quarantined; at native size 1.5 times, for OCR 6 times
+child_memory_mb = 1400       # address space of a decoding child; for OCR 512 more
 allow_hosts = []             # private hosts that URLs may name, e.g. ["images.internal:8080"]
 fetch_s = 30.0               # for one URL, from the first byte sent to the last received
 

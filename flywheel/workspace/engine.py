@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from flywheel.workspace.tables import Relation, Tables
 from flywheel.workspace.views import VIEWS
+
+if TYPE_CHECKING:
+    import duckdb  # loaded where a query runs in this process: most only plan here and run in a child
 
 _TYPES = {
     pa.string(): "VARCHAR",
@@ -25,6 +29,10 @@ _TYPES = {
 }
 
 
+# What a query may name beside the tables: SQL by name, or a relation that is no table (a derived file).
+Views = Mapping[str, str | Relation]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a query needs before it can run: tables at versions, and views in dependency order."""
@@ -33,44 +41,58 @@ class Plan:
     views: tuple[tuple[str, str], ...]
 
     @property
-    def files(self) -> list[str]:
-        return [file for relation in self.relations for file in relation.files]
+    def allowed(self) -> list[str]:
+        """Paths that a contained connection must be let to: what DuckDB is asked for, and what it then opens."""
+        files = [file for relation in self.relations for file in relation.files]
+        return sorted({*files, *map(_pattern, files)})
 
-    def statements(self) -> list[str]:
+    def statements(self, but: Collection[str] = ()) -> list[str]:
+        """What makes the tables and the views, without those views named in `but`."""
         tables = [f"CREATE VIEW {relation.name} AS {relation_sql(relation)}" for relation in self.relations]
-        return tables + [_create(name, sql) for name, sql in self.views]
+        return tables + [_create(name, sql) for name, sql in self.views if name not in but]
 
 
 def plan(
     tables: Tables,
     sql: str | None,
-    views: Mapping[str, str],
+    views: Views,
     versions: Mapping[str, int] | None = None,
     hidden: Sequence[str] = (),
 ) -> Plan:
     """Everything that `sql` names, transitively; all tables and views when `sql` is None.
 
-    A name counts as used when it occurs as a word: too many views cost little, a missing one is an error.
     `versions` pins tables for time travel; a table that did not exist then is read as it was created.
+    """
+    names, ordered = needed(tables, sql, views, hidden)
+    at = versions or {}
+    relations = [tables.relation(name, at.get(name, 0 if versions else None)) for name in names]
+    relations += [given for name in ordered if isinstance(given := views.get(name), Relation)]
+    known = {**VIEWS, **views}
+    return Plan(tuple(relations), tuple((name, text) for name in ordered if isinstance(text := known[name], str)))
+
+
+def needed(
+    tables: Tables, sql: str | None, views: Views, hidden: Sequence[str] = ()
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The tables that `sql` names, transitively, and the views in the order in which they need each other.
+
+    A name counts as used when it occurs as a word: too many views cost little, a missing one is an error.
     """
     known = {**VIEWS, **views}
     names = [name for name in tables.names() if name not in hidden]
-    needed, ordered = set[str](), list[str]()
+    used, ordered = set[str](), list[str]()
 
     def visit(text: str) -> None:
         words = set(re.findall(r"\w+", text.lower()))
-        for name in known:
-            if name.split("(")[0].lower() in words and name not in ordered and name not in needed:
-                needed.add(name)
-                visit(known[name])
+        for name, view in known.items():
+            if name.split("(")[0].lower() in words and name not in used:
+                used.add(name)
+                visit(view if isinstance(view, str) else "")
                 ordered.append(name)
-        needed.update(name for name in names if name.lower() in words)
+        used.update(name for name in names if name.lower() in words)
 
     visit(" ".join([*known, *names]) if sql is None else sql)
-    chosen = [name for name in names if name in needed and name not in known]
-    at = versions or {}
-    relations = tuple(tables.relation(name, at.get(name, 0 if versions else None)) for name in chosen)
-    return Plan(relations, tuple((name, known[name]) for name in ordered))
+    return tuple(name for name in names if name in used and name not in known), tuple(ordered)
 
 
 def _create(name: str, sql: str) -> str:
@@ -86,9 +108,14 @@ def relation_sql(relation: Relation) -> str:
     empty = ", ".join(f'NULL::{sql_type(field.type)} AS "{field.name}"' for field in relation.schema)
     if not relation.files:
         return f"SELECT {empty} WHERE false"
-    files = ", ".join(quote(file) for file in relation.files)
+    files = ", ".join(quote(_pattern(file)) for file in relation.files)
     rows = f"SELECT * FROM read_parquet([{files}], union_by_name=true)"
     return f"SELECT {columns} FROM (SELECT {empty} WHERE false UNION ALL BY NAME {rows})"
+
+
+def _pattern(file: str) -> str:
+    """A path as `read_parquet` must be given it, so that it means this file alone and not all that it would fit."""
+    return re.sub(r"[*?]", r"[\g<0>]", file)
 
 
 def sql_type(kind: pa.DataType) -> str:
@@ -102,9 +129,15 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def answer(tables: Tables, sql: str, views: Mapping[str, str], arrow: Mapping[str, pa.Table]) -> pa.Table:
+def answer(tables: Tables, sql: str, views: Views, arrow: Mapping[str, pa.Table]) -> pa.Table:
     """Run our own SQL in memory and return Arrow."""
-    prepared = plan(tables, sql, views, hidden=tuple(arrow))
+    return run(plan(tables, sql, views, hidden=tuple(arrow)), sql, arrow)
+
+
+def run(prepared: Plan, sql: str, arrow: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
+    """Run our own SQL over what was planned for it."""
+    import duckdb
+
     with duckdb.connect(config={"python_enable_replacements": False}) as connection:
         for name, table in arrow.items():
             connection.register(name, table)

@@ -48,12 +48,14 @@ def vacuum(workspace: Workspace, name: str, pinned: set[int], files_before: int,
     """Vacuum of one table what no reader of the last 24 hours and no pin can need."""
     table = workspace.tables.open(name)
     keep = sorted(version for version in pinned if version <= table.version())
+    there = {PurePosixPath(path).name for path in purge.data_files(workspace, name)}
     gone = table.vacuum(retention_hours=RETENTION_HOURS, dry_run=dry_run, keep_versions=keep or None)
     return Upkeep(
         table=name,
         files_before=files_before,
         files_after=len(table.file_uris()),
-        vacuumed=len(gone),
+        # delta-rs names every removal that the log remembers, also those of files that went long ago.
+        vacuumed=len(there & {PurePosixPath(path).name for path in gone}),
         pinned_versions=tuple(keep),
     )
 

@@ -3,6 +3,10 @@
 A run is a sequence of events. The first one, `started`, is committed behind the fence of its step, so of
 two drivers that start together one is refused. A driver that died is told by its process (same host) or
 by its silence (another host), and then simply superseded; should it wake up, the fences stop it.
+
+Steps that take rows away (`TAKING`) run beside nothing: nobody starts while one of them is driven, and they
+ask for quiet themselves (`require_idle`). Each side says that it started before it looks for the other, so
+of two that begin at the same moment at least one sees the other and steps back.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +25,12 @@ import psutil
 import pyarrow as pa
 
 from flywheel import __version__
-from flywheel.errors import AnotherDriver
+from flywheel.errors import AnotherDriver, DiskReserve
 from flywheel.schemas import TABLES
 from flywheel.workspace.tables import FencedTable
 from flywheel.workspace.workspace import Workspace
 
+TAKING = ("forget", "retract")
 HEARTBEAT_S = 20.0
 _SILENCE_S = 60.0  # our choice: three missed heartbeats
 _SCHEMA = TABLES["run_events"].schema
@@ -61,8 +67,26 @@ class Run:
         if time.monotonic() - self._last_event > HEARTBEAT_S:
             self.event("heartbeat")
 
+    @contextmanager
+    def recorded(self, counts: Mapping[str, Any]) -> Iterator[None]:
+        """Around the work: what ends it early ends the run, with the counts so far, and goes on its way.
+
+        Whatever it was: a run left open by a living process would keep every other driver out.
+        """
+        try:
+            yield
+        except DiskReserve:
+            self.end("paused", counts)
+            raise
+        except KeyboardInterrupt:
+            self.end("interrupted", counts)
+            raise
+        except Exception as error:
+            self.end("failed", counts, {"error": str(error) or type(error).__name__})
+            raise
+
     def end(self, event: str, counts: Mapping[str, Any], detail: Mapping[str, Any] | None = None) -> None:
-        """The last event of a run: finished, failed or paused."""
+        """The last event of a run: finished, failed, paused, interrupted or refused."""
         versions = self.workspace.tables.versions()
         self.event(
             event,
@@ -74,14 +98,23 @@ class Run:
         )
 
 
-def start(workspace: Workspace, step: str, config_hash: str = "", detail: Mapping[str, Any] | None = None) -> Run:
-    """Begin to drive a step.
+def start(
+    workspace: Workspace,
+    step: str,
+    config_hash: str = "",
+    detail: Mapping[str, Any] | None = None,
+    *,
+    frees_disk: bool = False,
+) -> Run:
+    """Begin to drive a step. One that frees the disk (`frees_disk`) may start when it is full.
 
-    Raises AnotherDriver, naming it, when a live driver has the step; DiskReserve when the disk is full.
+    Raises AnotherDriver, naming it, when a live driver has the step or takes rows away; DiskReserve.
     """
-    workspace.require_disk()
+    if not frees_disk:
+        workspace.require_disk()
     run = Run(workspace, step, config_hash, detail or {})
-    _refuse_if_driven(workspace, f"step = '{step}'")
+    taking = ", ".join(f"'{name}'" for name in TAKING if name != step)
+    _refuse_if_driven(workspace, f"step IN ('{step}', {taking})")
     run.event(
         "started",
         driver=json.dumps(_myself(), sort_keys=True),
@@ -90,15 +123,12 @@ def start(workspace: Workspace, step: str, config_hash: str = "", detail: Mappin
         tables_in_json=json.dumps(run.tables_in, sort_keys=True),
         detail_json=json.dumps(run.detail, sort_keys=True),
     )
+    try:  # one that began at the same moment shows only now
+        _refuse_if_driven(workspace, f"step IN ({taking})")
+    except AnotherDriver:
+        run.end("refused", {})
+        raise
     return run
-
-
-def was_torn(workspace: Workspace, step: str) -> bool:
-    """True when the last run of the step before now did not end by itself (its last batch may be half committed)."""
-    last = workspace.query(
-        f"SELECT status FROM runs WHERE step = '{step}' AND status <> 'retracted' ORDER BY started_at DESC, run_id DESC LIMIT 1"
-    )
-    return bool(last.num_rows) and last["status"][0].as_py() not in ("finished", "paused")
 
 
 def require_idle(workspace: Workspace, but: str) -> None:

@@ -247,6 +247,21 @@ class Store:
             if not path.endswith(_ASIDE.encode()):
                 yield describe(file_uri(path))
 
+    def folders(self) -> Sequence[str]:
+        """Names of the folders directly below the root, sorted; none where nothing is."""
+        if self.is_local:
+            try:
+                return sorted(
+                    os.fsdecode(entry.name) for entry in os.scandir(local_path(self.root_uri)) if entry.is_dir()
+                )
+            except FileNotFoundError:
+                return []
+        from pyarrow import fs
+
+        filesystem, path = _object_place(self.root_uri)
+        found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type.name == "Directory")
+
     def delete(self, relpath: str) -> None:
         uri = self.uri_of(relpath)
         if self.is_local:

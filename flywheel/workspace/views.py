@@ -55,3 +55,7 @@ VIEWS: Mapping[str, str] = {
     "duplicates": _DUPLICATES,
     "active_policy": _ACTIVE_POLICY,
 }
+
+# Those that need the active policy and the scorers, which cost as much to load as a small question itself: named
+# here so that a question shows whether it wants them.
+JUDGED = ("scores", "verdicts", "pair_verdicts", "funnel", "survivors")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
 from flywheel.errors import (
     DiskReserve,
+    FlywheelError,
     UsageError,
     WorkspaceMissing,
     WorkspaceTooNew,
@@ -23,6 +26,9 @@ from flywheel.workspace.config import TEMPLATE, WorkspaceConfig, parse_config
 from flywheel.workspace.places import canonical_uri
 from flywheel.workspace.storage import Store
 from flywheel.workspace.tables import Tables
+
+if TYPE_CHECKING:
+    from flywheel.workspace.engine import Views
 
 CONFIG = "flywheel.toml"
 _FORMAT = "tables/format.json"
@@ -35,7 +41,13 @@ class Workspace:
     """
 
     def __init__(self, location: str) -> None:
+        """Raises UsageError for what names no place that tables can lie in."""
+        if not location.strip():
+            raise UsageError("the workspace has no name: give a folder or an s3:// URI with -w")
+        self.location = location
         self.uri = canonical_uri(location).rstrip("/")
+        if self.uri == "file:":
+            raise UsageError("the root of the file system is no place for a workspace: use a folder of its own")
         self.is_local = self.uri.startswith("file://")
         self.store = Store(self.uri)
         self.tables = Tables(f"{self.uri}/tables")
@@ -44,16 +56,15 @@ class Workspace:
     def init(cls, location: str, profile: str = "miniature") -> Workspace:
         """Create a workspace.
 
-        Raises UsageError when there is one already.
+        Raises UsageError when there is one already, or where none can be.
         """
         workspace = cls(location)
-        if workspace.store.exists(CONFIG):
+        if workspace._exists():
             raise UsageError(f"{location} is a workspace already")
+        workspace._make_folders()
         for migration in migrations.MIGRATIONS:
             migrations.apply(workspace.tables, migration)
         workspace._write_format(migrations.FORMAT)
-        if workspace.is_local:
-            (workspace.path / "views").mkdir(exist_ok=True)
         workspace.store.write_new(CONFIG, TEMPLATE.format(profile=profile).encode())
         return workspace
 
@@ -64,11 +75,7 @@ class Workspace:
         Raises WorkspaceMissing, WorkspaceTooNew or WorkspaceTooOld, each with what to do.
         """
         workspace = cls.locate(location)
-        found = workspace.format
-        if found > migrations.FORMAT:
-            raise WorkspaceTooNew(
-                f"{location} has format {found}, this flywheel reads up to {migrations.FORMAT}; install a newer flywheel"
-            )
+        found = workspace._known_format()
         if found < migrations.FORMAT:
             raise WorkspaceTooOld(
                 f"{location} has format {found}, this flywheel writes {migrations.FORMAT}; run `flywheel migrate`"
@@ -77,10 +84,13 @@ class Workspace:
 
     @classmethod
     def locate(cls, location: str) -> Workspace:
-        """Find a workspace of any format (for `flywheel migrate`)."""
+        """Find a workspace of any format (for `flywheel migrate`).
+
+        Raises WorkspaceMissing, or UsageError for a place that cannot be read.
+        """
         workspace = cls(location)
-        if not workspace.store.exists(CONFIG):
-            raise WorkspaceMissing(f"no workspace at {location}; run `flywheel init -w {location}`")
+        if not workspace._exists():
+            raise WorkspaceMissing(f"no workspace at {location}; run `flywheel init -w {shlex.quote(location)}`")
         return workspace
 
     @property
@@ -95,23 +105,38 @@ class Workspace:
 
     @property
     def format(self) -> int:
-        return int(json.loads(self.store.read(_FORMAT))["format"])
+        """Raises FlywheelError when the file that says it is missing or damaged."""
+        try:
+            return int(json.loads(self.store.read(_FORMAT))["format"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            raise FlywheelError(
+                f"{self.location}/{_FORMAT} is missing or damaged: this is no whole workspace; put the file back "
+                f'from a copy (a workspace that this flywheel made has {{"format": {migrations.FORMAT}}} in it)'
+            ) from error
 
     @cached_property
     def config(self) -> WorkspaceConfig:
-        return parse_config(self.store.read(CONFIG).decode(), f"{self.uri}/{CONFIG}")
+        """Raises UsageError naming what is wrong in `flywheel.toml`."""
+        where = f"{self.uri}/{CONFIG}"
+        try:
+            return parse_config(self.store.read(CONFIG).decode(), where)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{where} is not UTF-8 text") from error
 
     def migrate(self, *, dry_run: bool) -> list[str]:
-        """Apply what is pending; returns the changes, a line each."""
+        """Apply what is pending; returns the changes, a line each.
+
+        Raises WorkspaceTooNew for what a newer program wrote.
+        """
         changes: list[str] = []
-        for migration in migrations.pending(self.format):
+        for migration in migrations.pending(self._known_format()):
             changes += migrations.describe(self.tables, migration)
             if not dry_run:
                 migrations.apply(self.tables, migration)
                 self._write_format(migration.number)
         return changes
 
-    def query(self, sql: str, views: Mapping[str, str] | None = None, **arrow: pa.Table) -> pa.Table:
+    def query(self, sql: str, views: Views | None = None, **arrow: pa.Table) -> pa.Table:
         """Answer our own SQL in process, over the newest version of every table it names.
 
         `arrow` tables are visible under their names. For people's SQL see `flywheel.workspace.query`.
@@ -131,6 +156,30 @@ class Workspace:
                 f"only {free >> 20} MB free under {self.path}, reserve is {reserve >> 20} MB; the run is paused with its "
                 "tables whole: free space, then start it again"
             )
+
+    def _exists(self) -> bool:
+        try:
+            return self.store.exists(CONFIG)
+        except OSError as error:
+            raise UsageError(f"{self.location} cannot be read: {error.strerror or error}") from error
+
+    def _make_folders(self) -> None:
+        if not self.is_local:
+            return
+        try:
+            for folder in ("tables", "views"):
+                os.makedirs(self.path / folder, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self.location} cannot be made a workspace: {error.strerror}") from error
+
+    def _known_format(self) -> int:
+        found = self.format
+        if found > migrations.FORMAT:
+            raise WorkspaceTooNew(
+                f"{self.location} has format {found}, this flywheel reads up to {migrations.FORMAT}; "
+                "install a newer flywheel"
+            )
+        return found
 
     def _write_format(self, number: int) -> None:
         self.store.write_new(_FORMAT, json.dumps({"format": number}).encode())

@@ -31,7 +31,7 @@ from pipelines.executors import Answers, Batch, Task
 
 _WAIT_S = 1.0
 _TICKETS = 512  # our choice: micro-batches a dataset; the pool starts anew after so many
-_OBJECT_STORE_BYTES = 512 << 20  # our choice: a few micro-batches that carry bytes (64 MB each) fit
+_OBJECT_STORE_BYTES = 512 << 20  # our choice: a few micro-batches that carry bytes (32 MB each, more for one image) fit
 _RETRIES = 4  # our choice: how often a micro-batch may lose its worker before the run gives up
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 # The second is Ray's only switch for loopback addresses, whatever its name says; read when ray is imported.
@@ -157,12 +157,13 @@ class _Worker:
         boxed = ray.get(self._desk.take.remote(number))
         answers = _OVER
         if boxed:
-            answers = pickle.dumps(self._answer(ray.get(boxed[0])), protocol=pickle.HIGHEST_PROTOCOL)
+            answers = pickle.dumps(self._answer(lambda: ray.get(boxed[0])), protocol=pickle.HIGHEST_PROTOCOL)
         return pa.table({"number": pa.array([number], pa.int64()), "answers": pa.array([answers], pa.large_binary())})
 
-    def _answer(self, batch: bytes) -> Answers | FlywheelError:
+    def _answer(self, batch: Callable[[], bytes]) -> Answers | FlywheelError:
         try:
-            return self._task.answer(self._sandbox, pickle.loads(batch))
+            # Fetched here, so that no pickle lies beside the items while they are worked.
+            return self._task.answer(self._sandbox, pickle.loads(batch()))
         except FlywheelError as error:
             return error
         except Exception as error:  # the edge of this process: raised here, Ray would print its own frames

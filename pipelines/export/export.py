@@ -107,12 +107,16 @@ def export(
     ContentChanged when originals vanished or changed (all other shards are written first, the manifest is
     not); DiskReserve; AnotherDriver; FlywheelError when the destination cannot be written.
     """
+    forgotten = workspace.tables.open("tombstones").version()
     job = _prepare(workspace, snapshot_id, to, format_name, views, shard_bytes, progress)
     if job.journal.is_complete and all(planned.is_present for planned in job.shards) and not job.stale:
         job.journal.tidy()
         return _report(job, None, {"in": len(job.images), "written": 0, "present": len(job.images), "lost": 0})
     detail = {"to": job.store.root_uri, "format": format_name, "snapshot_id": snapshot_id}
     run = runs.start(workspace, STEP, snapshot_id, detail)
+    if workspace.tables.open("tombstones").version() != forgotten:  # since it was prepared; not from here on
+        with run.recorded({}):
+            job = _prepare(workspace, snapshot_id, to, format_name, views, shard_bytes, progress)
     return _report(job, run.run_id, _recorded(job, run))
 
 

@@ -144,7 +144,10 @@ def fetch(url: str, limits: FetchLimits) -> Fetched | Failure:
 
 
 def fetch_many(urls: Iterable[str], limits: FetchLimits, concurrency: int = 16) -> Iterator[Fetched | Failure]:
-    """`fetch` for each URL, in the order given; at most `concurrency` bodies are in memory."""
+    """`fetch` for each URL, in the order given.
+
+    At most `concurrency` bodies are held here, besides those that whoever reads keeps: `limits.max_bytes` each.
+    """
     pending: deque[Future[Fetched | Failure]] = deque()
     remaining = iter(urls)
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="flywheel-fetch")

@@ -4,6 +4,7 @@ Every file is an item, whatever its name, so that nothing goes uncounted (html n
 Thumbs.db end as `not_an_image` once their bytes are looked at), except:
 
 - names that begin with a dot, files and folders, are passed over;
+- a workspace of Flywheel inside the source is passed over whole: its tables and packs are no source;
 - `.txt`, `.caption` and `.json` beside a file of the same stem (`a.jpg` or `a.jpg.json`) are its side-cars;
 - tars (`.tar`, `.tar.gz`, `.tgz`) are opened, each member an item;
 - Parquet files are read as listings where their folder holds nothing but listings and side-cars; any other listing is
@@ -33,6 +34,7 @@ from pipelines.sources.items import NO_NOTES, Notes, Place, notes_from_sidecars,
 _SIDECARS = (b"txt", b"caption", b"json")
 _TARS = (b".tar", b".tar.gz", b".tgz")
 _LISTINGS = (b".parquet", b".jsonl", b".ndjson", b".csv", b".tsv", b".arrow")
+_FORMAT = b"tables/format.json"  # beside flywheel.toml it marks a workspace
 _DOCUMENTS = (b".md", b".json", b".txt", b".yaml", b".yml")
 
 
@@ -63,6 +65,7 @@ def matches(place: Place) -> bool:
 
 
 def read(place: Place) -> Iterator[SourceItem]:
+    """Raises SourceError for a folder that is itself a workspace."""
     directories = _walk_local(local_path(place.uri)) if is_local(place.uri) else _walk_objects(place.uri)
     for directory in directories:
         yield from _directory_items(place, directory)
@@ -83,6 +86,10 @@ def _walk_local(root: bytes) -> Iterator[_Directory]:
             why = (Reason.UNREADABLE, f"the folder cannot be listed: {error.strerror}")
             yield _Directory(os.path.dirname(path), [_Entry(os.path.basename(here), stored, why)], frozenset())
             continue
+        if os.path.isfile(os.path.join(here, b"flywheel.toml")) and os.path.isfile(os.path.join(here, _FORMAT)):
+            if not path:
+                raise _is_workspace(file_uri(root))
+            continue
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
@@ -90,6 +97,10 @@ def _walk_local(root: bytes) -> Iterator[_Directory]:
                 files.append(seen)
         yield _Directory(path, files, frozenset(folders))
         pending.extend(os.path.join(path, name) for name in reversed(folders))
+
+
+def _is_workspace(uri: str) -> SourceError:
+    return SourceError(f"{uri} is a workspace of Flywheel, not a source: name the folder that holds the images")
 
 
 def _local_entry(root: bytes, entry: os.DirEntry[bytes]) -> _Entry | None:
@@ -116,9 +127,14 @@ def _walk_objects(root_uri: str) -> Iterator[_Directory]:
     start = len(unquote_to_bytes(root_uri.rstrip("/"))) + 1
     files: dict[bytes, list[_Entry]] = defaultdict(list)
     folders: dict[bytes, set[bytes]] = defaultdict(set)
-    for stored in list_objects(root_uri):
-        path = unquote_to_bytes(stored.uri)[start:]
-        if any(part.startswith(b".") for part in path.split(b"/")):
+    found = [(unquote_to_bytes(stored.uri)[start:], stored) for stored in list_objects(root_uri)]
+    paths = {path for path, _ in found}
+    workspaces = {path[: -len(_FORMAT)] for path in paths if path.endswith(_FORMAT)}
+    workspaces = {folder for folder in workspaces if folder + b"flywheel.toml" in paths}
+    if b"" in workspaces:
+        raise _is_workspace(root_uri)
+    for path, stored in found:
+        if any(part.startswith(b".") for part in path.split(b"/")) or path.startswith(tuple(workspaces)):
             continue
         parent, _, name = path.rpartition(b"/")
         files[parent].append(_Entry(name, stored))

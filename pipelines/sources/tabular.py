@@ -8,10 +8,11 @@ and places are those of `rows`.
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -156,9 +157,11 @@ def read_jsonl(place: Place) -> Iterator[SourceItem]:
 
 
 def read_csv(place: Place) -> Iterator[SourceItem]:
-    """Raises SourceError when the header names no place column."""
+    """Raises SourceError when there is no header, or it names no place column."""
     with open_uri(place.uri) as stream:
-        yield from _items(place, _csv_rows(stream, place))
+        # Lines may end as on old Macs. Paths may hold any byte, so undecodable ones must survive until they name a file.
+        text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+        yield from _items(place, _csv_rows(text, place))
 
 
 def _items(place: Place, numbered: Iterator[Numbered]) -> Iterator[SourceItem]:
@@ -202,14 +205,23 @@ def _json_fields(line: bytes) -> Mapping[str, Any] | str:
     return fields if isinstance(fields, dict) else "not a JSON object"
 
 
-def _csv_rows(stream: BinaryIO, place: Place) -> Iterator[Numbered]:
-    # Paths may hold any byte, so undecodable ones must survive until they name a file.
-    texts = (
-        "\n" if line is None else line.decode("utf-8", "surrogateescape")
-        for _, line in _lines(stream, place.limits.max_sidecar_bytes)
-    )
-    reader = csv.reader(texts, delimiter=_delimiter(place))
-    header = [name.strip() for name in next(reader, [])]
+def _text_lines(text: TextIO, max_chars: int) -> Iterator[str]:
+    """Lines with their ends; an empty one for a line that is too long, which is passed over without being held."""
+    while line := text.readline(max_chars + 1):
+        if len(line) <= max_chars:
+            yield line
+            continue
+        while line and not line.endswith(("\n", "\r")):
+            line = text.readline(max_chars)
+        yield "\n"
+
+
+def _csv_rows(text: TextIO, place: Place) -> Iterator[Numbered]:
+    reader = csv.reader(_text_lines(text, place.limits.max_sidecar_bytes), delimiter=_delimiter(place))
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise SourceError(f"{place.uri} has no readable header: {error}") from error
     if not place_columns(header):
         raise SourceError(_no_columns(place, header))
     while True:

@@ -136,6 +136,21 @@ def test_exports_that_hold_it_are_listed(yard, tmp_path: Path) -> None:  # type:
     assert receipt["remains"]["exports_unknown"] == [str(tmp_path / "away")]
 
 
+def test_reports_elsewhere_are_listed(yard, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    gone, stays = filled(yard)
+    inside = yard.workspace.path / "reports"
+    places = [tmp_path / "holds.html", tmp_path / "clean.html", tmp_path / "away.html", inside / "with.html"]
+    for page, ids in zip(places, ([gone, stays], [stays], None, None), strict=True):
+        runs.start(yard.workspace, "report", detail={"to": page.as_uri()}).end("finished", {})
+        if ids is not None:
+            page.with_suffix(".ids.json").write_text(json.dumps(ids))
+    told = forget.preview(yard.workspace, [gone])
+    [receipt] = run_forget(yard, gone)
+    assert receipt["remains"]["outside_reports"] == told["outside_reports"] == {places[0].as_uri(): 1}
+    assert receipt["remains"]["outside_reports_unknown"] == [places[2].as_uri()]
+    assert not (inside / "with.html").exists()
+
+
 def test_dry_run_changes_nothing_and_tells_places(yard) -> None:  # type: ignore[no-untyped-def]
     gone, _ = filled(yard)
     versions, files = yard.workspace.tables.versions(), sorted(yard.workspace.path.rglob("*"))

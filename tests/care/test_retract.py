@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flywheel.errors import AnotherDriver, FlywheelError, UsageError
 from flywheel.seeds import content_id
 from flywheel.workspace import runs
+from pipelines import duplicates
 from pipelines.retract import retract
 
 
@@ -69,6 +70,24 @@ def test_rows_that_a_later_run_wrote_anew_stay(yard) -> None:  # type: ignore[no
     yard.add("sources", row | {"caption": "of the retry"}, run_id="retry")
     retract(yard.workspace, run, dry_run=False)
     assert yard.workspace.query("SELECT caption FROM sources").to_pylist() == [{"caption": "of the retry"}]
+
+
+def test_duplicates_of_what_goes_find_another_representative(yard) -> None:  # type: ignore[no-untyped-def]
+    paths = [yard.original(f"{name}.png", name.encode() * 40) for name in ("large", "middle", "small")]
+    large, middle, small = (content_id(path.read_bytes()) for path in paths)
+    runs_made = [yard.ingest(path) for path in paths]
+    for image, pixels in ((large, 300), (middle, 200), (small, 100)):
+        sides = {"image_id": image, "width_px": pixels, "height_px": 1}
+        yard.workspace.tables.update_rows("images", [sides], key="image_id", run_id="hand")
+    for a, b in ((large, middle), (large, small), (middle, small)):
+        low, high = sorted((a, b))
+        edge = {"a": low, "b": high, "method_version": duplicates._version(), "distance": 1, "proof": "x"}
+        yard.add("duplicate_edges", edge | {"proof_value": 1.0})
+    duplicates.regroup(yard.workspace, "hand")
+    assert yard.count("duplicate_groups", f"representative_id = '{large}'") == 2
+    retract(yard.workspace, runs_made[0], dry_run=False)
+    groups = yard.workspace.query("SELECT image_id, representative_id FROM duplicate_groups").to_pylist()
+    assert groups == [{"image_id": small, "representative_id": middle}]
 
 
 def test_refuses_unknown_retracted_and_running_runs(yard) -> None:  # type: ignore[no-untyped-def]

@@ -12,8 +12,9 @@ import time
 import pyarrow as pa
 import pytest
 
-from flywheel.errors import AnotherDriver
+from flywheel.errors import AnotherDriver, DiskReserve
 from flywheel.workspace import catalog, packs, runs
+from pipelines import forget
 from pipelines.judging import judging_views
 from pipelines.status import summary
 from pipelines.upkeep import maintain
@@ -78,6 +79,18 @@ def test_two_do_not_maintain_at_once(yard) -> None:  # type: ignore[no-untyped-d
     with pytest.raises(AnotherDriver):
         maintain(yard.workspace, dry_run=False)
     run.end("finished", {})
+
+
+def test_what_frees_the_disk_runs_on_a_full_one(yard) -> None:  # type: ignore[no-untyped-def]
+    yard.ingest(yard.original("a.png", b"a"))
+    [image] = yard.workspace.query("SELECT image_id FROM images")["image_id"].to_pylist()
+    yard.workspace.store.write_new("flywheel.toml", b"[run]\ndisk_reserve_mb = 900000000\n")
+    yard.workspace.__dict__.pop("config", None)
+    with pytest.raises(DiskReserve):
+        runs.start(yard.workspace, "ingest")
+    assert maintain(yard.workspace, dry_run=False)["tables"]
+    forget.forget(yard.workspace, [image], judging_views(yard.workspace), actor="me", why="")
+    assert yard.count("images") == 0
 
 
 def test_status_adds_up(yard) -> None:  # type: ignore[no-untyped-def]

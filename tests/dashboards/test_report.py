@@ -82,12 +82,42 @@ def test_funnel_table_equals_the_verdicts(seen: Any, html: str) -> None:
         assert _funnel_row(html, f"dropped:{rule}") == [expected[stage] for stage in STAGES]
 
 
+def test_every_kind_of_ribbon_is_explained(read: Any, html: str, shop: Any) -> None:
+    shop.policy = bundled("miniature")  # nothing is kept under it, so nothing kept needs an explanation
+    kinds = []
+    for page in (html, shop.page().html):
+        reader = read(page)
+        drawn = {e.attributes["class"].removeprefix("flow ") for e in reader.elements if e.tag == "path"}
+        assert [element.attributes["data-flow"] for element in reader.having("data-flow")] == [
+            kind for kind in ("kept", "unjudged", "new", "out") if kind in drawn
+        ]
+        kinds.append(drawn)
+    assert kinds == [{"kept", "unjudged", "new", "out"}, {"unjudged", "new", "out"}]
+
+
+def test_lines_of_listings_are_no_files(shop: Any) -> None:
+    ended = {"step": "pairs", "config_hash": "c", "attempt": 1, "status": "rejected", "reason": "bad_listing"}
+    details = [f"edits.jsonl, line {n}: <not> a JSON object" for n in (8, 9, 10, 11, 12)]
+    shop.add("outcomes", [ended | {"subject_id": f"{9 - n}" * 64, "detail": text} for n, text in enumerate(details)])
+    html = shop.page().html
+    files, lines = html[html.index('id="rejected"') : html.index('id="balance"')].split('data-testid="refused-lines"')
+    assert re.findall('data-reason="(.*?)" data-value="(.*?)"', files) == [("truncated", "1")]
+    assert 'data-reason="bad_listing" data-value="5"' in lines
+    assert re.findall(r"line (\d+): &lt;not&gt;", lines) == ["8", "9", "10"]
+    assert "9" * 64 not in html
+
+
 def test_every_dropped_image_is_on_one_sheet(read: Any, seen: Any, html: str) -> None:
     sheets = read(html).having("data-rule")
     totals = {sheet.attributes["data-rule"]: int(sheet.attributes["data-total"]) for sheet in sheets}
     (dropped,) = seen.ask("SELECT count(DISTINCT image_id) AS n FROM verdicts WHERE verdict = 'dropped'")
     assert sum(totals.values()) == dropped["n"]
     assert totals == {"duplicate": 1, "entropy": 3}
+    (twin,) = seen.ask(
+        "SELECT width_px FROM verdicts JOIN images USING (image_id) WHERE stage = 1 AND rule = 'duplicate'"
+    )
+    duplicates = html[html.index('data-rule="duplicate"') : html.index('data-rule="entropy"')]
+    assert f"<b>{twin['width_px']} × 180</b> px" in duplicates
     assert list(totals) == [name for name in RULES if name in totals]
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards.figures import BAND, GAP, TOP, funnel_figure
-from dashboards.plots import PLOT_BOTTOM, PLOT_TOP, PLOT_WIDTH, figure, left_of, plot, spoken
-from dashboards.report_scores import Distribution, limits_of
+from dashboards.plots import LABEL_RISE, PLOT_BOTTOM, PLOT_TOP, PLOT_WIDTH, figure, left_of, plot, spoken
+from dashboards.report_scores import Distribution, Limits, limits_of
 from filters.funnel import Funnel, StageCount, Tally
 from filters.policy import bundled
 from filters.rules import RULES, STAGES
@@ -95,6 +95,31 @@ def test_a_plot_stays_in_its_frame(low: float, span: float, counts: list[int], r
     assert all(0 <= label.x <= PLOT_WIDTH and label.y > 0 for label in drawn.labels)
     assert len(drawn.lines) == len(told.limits[0].thresholds)
     assert all(left_of(told) - 1e-6 <= x <= PLOT_WIDTH for x, _ in drawn.ticks)
+    assert all(0 <= drawn.top <= label.y - LABEL_RISE for label in drawn.labels)
+    assert drawn.top < PLOT_TOP < drawn.height
+
+
+def test_thresholds_say_what_they_allow_in_the_order_of_their_stages() -> None:
+    def labels(rule: str, low: float, high: float) -> list[str]:
+        limits = limits_of(POLICY, RULES[rule])
+        return [label.text for label in plot(_distribution(rule, limits, low, high)).labels]
+
+    assert labels("jpeg_quality", 1, 100) == ["≥ 30 · 4", "≥ 50 · 5", "≥ 70 · 6"]
+    assert labels("entropy", 0, 8) == ["≥ 0.3–0.5 · 1–6", "≤ 7.99–7.97 · 1–6"]
+    assert labels("aspect", 0, 0.1) == ["≤ 0.3–0.2 · 1–6 →"]
+
+
+def test_a_plot_of_one_row_of_labels_begins_lower() -> None:
+    one = plot(_distribution("jpeg_quality", limits_of(POLICY, RULES["jpeg_quality"]), 1, 100))
+    none = plot(_distribution("jpeg_quality", (), 1, 100))
+    two = plot(_distribution("jpeg_quality", limits_of(POLICY, RULES["jpeg_quality"]), 1, 300))
+    assert none.top > one.top - LABEL_RISE > two.top - 2 * LABEL_RISE
+    assert {label.y for label in one.labels} == {one.top + LABEL_RISE}
+
+
+def _distribution(rule: str, limits: tuple[Limits, ...], low: float, high: float) -> Distribution:
+    found = {"low": low, "high": high, "counts": (3, 0, 5), "measured": 8, "abstained": 0, "missing": 0, "median": low}
+    return Distribution(column="c", scorer=None, rule=rule, says="", limits=limits, **found)  # type: ignore[arg-type]
 
 
 def test_limits_group_domains_that_agree() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import flywheel.cli
 from dashboards import report as report_module
-from dashboards.report import build, place, short_place, write_report
+from dashboards.report import Page, build, place, short_place, write_report
 from filters.policy import bundled
 from flywheel.cli.app import app
 from flywheel.errors import UsageError
@@ -111,6 +113,36 @@ def test_an_object_store_needs_a_place(shop: Any, monkeypatch: pytest.MonkeyPatc
 def test_a_report_is_a_web_page(shop: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.html"):
         write_report(shop.workspace, shop.policy, shop.views, str(tmp_path / "report.pdf"))
+
+
+@pytest.mark.parametrize("to", ["file/r.html", "/proc/r.html", "folder.html", "file.html/deep/r.html"])
+def test_a_place_that_takes_no_page_is_told_in_one_line(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "file.html").touch()
+    (tmp_path / "folder.html").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report_module, "build", lambda *_: Page(html="<p>", image_ids=()))
+    monkeypatch.setattr(sys, "argv", ["flywheel", "report", "-w", str(shop.workspace.path), "--to", to])
+    with pytest.raises(SystemExit) as ended:
+        flywheel.cli.main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (1, "")
+    assert told.err.startswith(f"flywheel: cannot write {Path(to).absolute()}: ")
+    assert told.err.count("\n") == 1
+    assert "give --to a file" in told.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "file.html", "folder.html", "ws"]
+
+
+def test_a_page_at_the_root_and_no_page_in_place_of_a_bucket(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(report_module, "build", lambda *_: Page(html="<p>", image_ids=()))
+    monkeypatch.setattr(report_module, "_write", lambda store, name, page: written.append(store.path_of(name)))
+    assert write_report(shop.workspace, shop.policy, {}, "/r.html").report == "file:///r.html"
+    assert written == ["/r.html"]
+    with pytest.raises(UsageError, match="is a bucket"):
+        write_report(shop.workspace, shop.policy, {}, "s3://bucket.html")
 
 
 def test_places_are_read_by_people() -> None:

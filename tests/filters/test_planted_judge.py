@@ -45,6 +45,7 @@ def perfect() -> Observed:
         orientation={i.path: i.exif_orientation for i in good},
         representative={identity[i.path]: roots[i.path] for i in good},
         flagged={fault: {i.path for i in good if fault in i.faults} for fault in FAULTS},
+        domain={identity[i.path]: str(i.domain) for i in good},
     )
 
 
@@ -140,6 +141,25 @@ def test_a_file_without_an_outcome_is_missed() -> None:
     score = scores(replace(seen, outcome=without))["ingest reasons"]
     assert score.recall < 1.0
     assert "1 unaccounted" in score.note
+
+
+def test_a_domain_mistaken_for_another_costs_one_recall_and_the_other_precision() -> None:
+    seen = perfect()
+    mistaken = scores(replace(seen, domain={**seen.domain, "poster_1": "photo", "poster_2": "unknown"}))
+    assert mistaken["domain poster"].recall == pytest.approx(1 / 3)
+    assert mistaken["domain poster"].precision == 1.0
+    assert mistaken["domain photo"].recall == 1.0
+    assert mistaken["domain photo"].precision == pytest.approx(4 / 5)  # a and its two edits, b; not its equal copy
+    assert not mistaken["domain photo"].passed
+    assert (mistaken["domain slide"].planted, mistaken["domain slide"].found) == (0, 0)
+
+
+def test_a_fault_excuses_from_being_told_for_what_it_is() -> None:
+    seen = perfect()
+    flat = {**seen.domain, "flat_1": "design", "blurred": "slide"}
+    assert scores(replace(seen, domain=flat))["domain photo"] == scores(seen)["domain photo"]
+    assert scores(replace(seen, domain=flat))["domain slide"].found == 0
+    assert "domain photo" not in scores(replace(seen, domain={}))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from random import Random
 from typing import Any
@@ -13,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filters.buckets import frame, resolution_px
-from filters.funnel import assemble, compare, flips_sql, funnel_sql
+from filters.buckets import frame, framed_sql, resolution_px
+from filters.funnel import assemble, compare, counts_sql, flips_sql
 from filters.policy import PROFILES, Policy, bundled, parse, to_toml
 from filters.rules import DOMAINS, RULES, STAGES, Rule
 from filters.verdicts import survivors_sql, verdicts_sql, violations_sql
@@ -40,7 +39,7 @@ SCORERS = sorted({scorer for scorer, _ in NUMBERS.values() if scorer} | {"phash"
 TEXTS = ("image_id", "domain", "concept", "representative_id", *(f"{scorer}_version" for scorer in SCORERS))
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in TEXTS]
-    + [("width_px", pa.int32()), ("height_px", pa.int32())]
+    + [("width_px", pa.int32()), ("height_px", pa.int32()), ("bytes", pa.int64())]
     + [(name, pa.float64()) for name in NUMBERS]
 )
 
@@ -49,7 +48,8 @@ def random_image(chance: Random, image_id: str) -> dict[str, Any]:
     """One row of `scores`: mostly good, any number may be unmeasured or an abstention."""
     row: dict[str, Any] = {"image_id": image_id, "domain": chance.choice(("unknown", *DOMAINS))}
     row["concept"] = chance.choice((None, "cat", "dog"))
-    row["representative_id"] = chance.choice((None, None, None, "another"))
+    row["representative_id"] = chance.choice((None, None, None, "one", "another"))
+    row["bytes"] = chance.randint(1, 3)
     row["width_px"], row["height_px"] = chance.randint(200, 2600), chance.randint(200, 2600)
     for scorer in SCORERS:
         row[f"{scorer}_version"] = "1" if chance.random() < 0.95 else None
@@ -99,7 +99,8 @@ def policies(draw: st.DrawFn) -> Policy:
 
 def ask(sql: str, rows: list[dict[str, Any]], **more: list[dict[str, Any]]) -> list[dict[str, Any]]:
     with duckdb.connect(config={"threads": 1}) as connection:
-        connection.register("scores", pa.Table.from_pylist(rows, schema=SCHEMA))
+        connection.register("unframed", pa.Table.from_pylist(rows, schema=SCHEMA))
+        connection.execute(f"CREATE VIEW scores AS {framed_sql('unframed')}")
         for name, table in more.items():
             connection.register(name, pa.Table.from_pylist(table))
         found: list[dict[str, Any]] = connection.sql(sql).to_arrow_table().to_pylist()
@@ -111,8 +112,6 @@ def number_of(rule: Rule, row: dict[str, Any]) -> float | None:
         return float(min(row["width_px"], row["height_px"]))
     if rule.name == "aspect":
         return frame(row["width_px"], row["height_px"]).crop_loss
-    if rule.name == "duplicate":
-        return float(row["representative_id"] not in (None, row["image_id"]))
     value: float | None = row[rule.expression]
     return value
 
@@ -128,8 +127,6 @@ def violated(policy: Policy, rule: Rule, row: dict[str, Any], stage: int) -> tup
     value = number_of(rule, row)
     if value is None:
         return None
-    if rule.kind == "flag":
-        return (value, None) if value else None
     low, high = (policy.at(rule, bound, stage, row["domain"]) for bound in ("min", "max"))
     if low is not None and value < low:
         return value, low
@@ -139,11 +136,20 @@ def violated(policy: Policy, rule: Rule, row: dict[str, Any], stage: int) -> tup
 def judge_slowly(policy: Policy, rows: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[Any, ...]]:
     """(image_id, stage) -> (verdict, rule, value, threshold, unjudged rules): the definition, read aloud."""
     verdicts: dict[tuple[str, int], tuple[Any, ...]] = {}
+    replaced = replaced_slowly(policy, rows)
     for row in rows:
         for stage in STAGES:
             rules = [rule for rule in policy.active() if rule.enters_at_stage <= stage]
             missing = [rule.name for rule in rules if not is_measured(rule, row)]
-            blamed = [(rule.name, found) for rule in rules if (found := violated(policy, rule, row, stage))]
+            blamed = [
+                (rule.name, found)
+                for rule in rules
+                if (
+                    found := ((1.0, None) if row["image_id"] in replaced else None)
+                    if rule.kind == "standing"
+                    else violated(policy, rule, row, stage)
+                )
+            ]
             if blamed:
                 verdict: tuple[Any, ...] = ("dropped", blamed[0][0], *blamed[0][1], missing)
             elif missing:
@@ -152,6 +158,25 @@ def judge_slowly(policy: Policy, rows: list[dict[str, Any]]) -> dict[tuple[str, 
                 verdict = ("kept", None, None, None, [])
             verdicts[row["image_id"], stage] = verdict
     return verdicts | balance_slowly(policy, rows, verdicts)
+
+
+def replaced_slowly(policy: Policy, rows: list[dict[str, Any]]) -> set[str]:
+    """Of each group all but the one that the other rules let furthest; then most pixels, bytes, the smallest id."""
+    groups = defaultdict(list)
+    for row in rows:
+        if row["representative_id"] is not None:
+            groups[row["representative_id"]].append(row)
+
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        others = [rule for rule in policy.active() if rule.kind != "standing"]
+        fallen = [
+            stage
+            for stage in STAGES
+            if any(rule.enters_at_stage <= stage and violated(policy, rule, row, stage) for rule in others)
+        ]
+        return len(fallen), -row["width_px"] * row["height_px"], -row["bytes"], row["image_id"]
+
+    return {row["image_id"] for members in groups.values() for row in sorted(members, key=order)[1:]}
 
 
 def balance_slowly(
@@ -163,17 +188,25 @@ def balance_slowly(
     assert times is not None
     entrants = [row for row in rows if verdicts[row["image_id"], 6][0] == "kept"]
     changed: dict[tuple[str, int], tuple[Any, ...]] = {}
-    for key in ("concept", "domain"):
+    for key in ("domain", "concept"):
         groups = defaultdict(list)
         for row in entrants:
-            if row[key] is not None:
+            if row[key] is not None and (row["image_id"], 6) not in changed:
                 groups[row[key]].append(row["image_id"])
-        cap = math.floor(times * (sum(map(len, groups.values())) / len(groups))) if groups else 0
+        cap = cap_slowly(times, [len(members) for members in groups.values()])
         for members in groups.values():
             for rank, image_id in enumerate(sorted(members), 1):
                 if rank > cap:
                     changed[image_id, 6] = ("dropped", "distribution", float(rank), float(cap), [])
     return changed
+
+
+def cap_slowly(times: float, sizes: list[int]) -> int:
+    """The largest number of images a kind may keep such that none has more than `times` the mean after the cut."""
+    for cap in range(max(sizes, default=0), 0, -1):
+        if cap <= times * sum(min(size, cap) for size in sizes) / len(sizes) + 1e-9:
+            return cap
+    return 0
 
 
 relaxed = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
@@ -202,7 +235,7 @@ def test_sql_agrees_with_the_definition(policy: Policy, rows: list[dict[str, Any
 @relaxed
 @given(policies(), tables)
 def test_every_image_is_accounted_for_and_kept_sets_are_nested(policy: Policy, rows: list[dict[str, Any]]) -> None:
-    funnel = assemble(policy, ask(funnel_sql(policy), rows), len(rows))
+    funnel = assemble(policy, ask(counts_sql([policy]), rows), len(rows))
     verdicts = ask(verdicts_sql(policy), rows)
     before = {row["image_id"] for row in rows}
     for stage in STAGES:
@@ -231,7 +264,10 @@ def test_what_if_equals_recomputation(old: Policy, new: Policy, rows: list[dict[
     }
     named = ("old_verdict", "old_rule", "new_verdict", "new_rule")
     assert {(f["image_id"], f["stage"]): tuple(f[name] for name in named) for f in flips} == expected
-    funnels = [assemble(policy, ask(funnel_sql(policy), rows), len(rows)) for policy in (old, new)]
+    counted = ask(counts_sql([old, new]), rows)
+    assert [row["images"] for row in counted if row["side"] is None] == [len({flip["image_id"] for flip in flips})]
+    funnels = [assemble(policy, counted, len(rows), side) for side, policy in enumerate((old, new))]
+    assert funnels == [assemble(policy, ask(counts_sql([policy]), rows), len(rows)) for policy in (old, new)]
     for change in compare(*funnels):
         moved = [flip for flip in flips if flip["stage"] == change.stage]
         gained = sum(flip["new_verdict"] == "kept" for flip in moved)
@@ -259,7 +295,7 @@ def good(image_id: str, **changes: Any) -> dict[str, Any]:
     best |= {"caption_tokens": 60.0, "aesthetic": 7.0, "sharpness": 0.6, "sigma": 1.0, "blockiness": 0.0}
     best |= {"quality": 95.0, "watermark": 0.0}
     versions = {f"{scorer}_version": "1" for scorer in SCORERS}
-    own = {"image_id": image_id, "domain": "photo", "concept": None, "representative_id": None}
+    own = {"image_id": image_id, "domain": "photo", "concept": None, "representative_id": None, "bytes": 9}
     return {**own, "width_px": 2048, "height_px": 2048, **versions, **best, **changes}
 
 
@@ -293,26 +329,47 @@ def test_balance_cuts_the_crowded_domain_alone() -> None:
     )
     cut = [row for row in ask(verdicts_sql(policy), rows) if row["rule"] == "distribution"]
     assert {(row["image_id"], row["value"], row["threshold"], row["stage"]) for row in cut} == {
-        ("p7", 8.0, 7.0, 6),
-        ("p8", 9.0, 7.0, 6),
-    }
+        (f"p{i}", i + 1.0, 4.0, 6) for i in range(4, 9)
+    }  # 4 <= 1.2 x (4 + 3) / 2 < 5
+
+
+def test_the_best_of_a_group_stays_not_the_largest() -> None:
+    policy = bundled("full")
+    large = good("large", representative_id="large", width_px=4096, height_px=4096, quality=20.0)
+    fine, small = (good(name, representative_id="large", width_px=side) for name, side in (("fine", 2048), ("s", 2040)))
+    rows = [large, fine, small]
+    kept = [row for row in ask(verdicts_sql(policy), rows) if row["verdict"] == "kept"]
+    assert {(row["image_id"], row["stage"]) for row in kept} == {("fine", stage) for stage in STAGES}
+    loose = policy.without("jpeg_quality")
+    kept = [row for row in ask(verdicts_sql(loose), rows) if row["verdict"] == "kept"]
+    assert {(row["image_id"], row["stage"]) for row in kept} == {("large", stage) for stage in STAGES}
 
 
 def test_survivors_may_lack_the_rules_that_are_allowed() -> None:
     rows = [good("full"), good("no_clip", clip=None), good("neither", clip=None, nsfw=None, nsfw_version=None)]
-    verdicts = f"WITH verdicts AS ({verdicts_sql(bundled('full'))}) "
 
     def survivors(stage: int | str, *allowed: str) -> set[str]:
-        return {row["image_id"] for row in ask(verdicts + survivors_sql(stage, allow_unjudged=allowed), rows)}
+        verdicts = f"WITH verdicts AS ({verdicts_sql(bundled('full'), allow_unjudged=allowed)}) "
+        return {row["image_id"] for row in ask(verdicts + survivors_sql(stage), rows)}
 
     assert survivors(4) == {"full"}
     assert survivors(4, "clip") == {"full", "no_clip"}
     assert survivors(4, "clip", "nsfw") == {"full", "no_clip", "neither"}
 
 
+def test_what_is_allowed_to_lack_a_score_is_balanced_too() -> None:
+    rows = [good(f"p{i}", clip=None) for i in range(9)] + [good(f"s{i}", domain="slide", clip=None) for i in range(3)]
+    policy = parse(
+        to_toml(bundled("full")).replace("[rules.distribution]\nmax = [2.0]", "[rules.distribution]\nmax = [1.2]")
+    )
+    found = [row for row in ask(verdicts_sql(policy, allow_unjudged=["clip"]), rows) if row["stage"] == 6]
+    assert Counter(row["rule"] for row in found) == {None: 7, "distribution": 5}
+    assert all(row["unjudged_rules"] == ["clip"] for row in found)
+
+
 def test_a_funnel_that_does_not_add_up_is_refused() -> None:
     policy = bundled("full")
-    cells = ask(funnel_sql(policy), [good("a"), good("b")])
+    cells = ask(counts_sql([policy]), [good("a"), good("b")])
     with pytest.raises(ConservationError, match="stage 1: 3 images, but 2 kept"):
         assemble(policy, cells, 3)
 

@@ -10,7 +10,7 @@ import pytest
 from flywheel.errors import AnotherDriver, ConservationError, DiskReserve
 from flywheel.records import Status
 from flywheel.schemas import TABLES
-from flywheel.workspace import Workspace, runs
+from flywheel.workspace import Workspace
 from pipelines.engine import Settled, Step, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Task
 from pipelines.executors.inline import InlineExecutor
@@ -22,8 +22,9 @@ SCHEMA = TABLES["tombstones"].schema
 def silent(step: str, done: int, total: int | None, counts: object) -> None: ...
 
 
-def step_of(batches: Iterable[Batch], settle: Callable[[Batch, Answers], Settled] | None = None) -> Step:
-    return Step(name="demo", config_hash="c", batches=batches, task=None, settle=settle or settle_all)
+def plan_of(batches: Iterable[Batch], settle: Callable[[Batch, Answers], Settled] | None = None) -> Callable[[], Step]:
+    step = Step(name="demo", config_hash="c", batches=batches, task=None, settle=settle or settle_all)
+    return lambda: step
 
 
 def settle_all(batch: Batch, answers: Answers) -> Settled:
@@ -39,7 +40,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def test_nothing_to_do_starts_nothing_and_records_nothing(workspace: Workspace) -> None:
     before = workspace.tables.versions()
-    report = drive(workspace, step_of([]), InlineExecutor(), ("kept",), silent)
+    report = drive(workspace, plan_of([]), InlineExecutor(), ("kept",), silent)
     assert report.run_id is None
     assert workspace.tables.versions() == before
 
@@ -50,7 +51,7 @@ def test_a_run_that_does_not_add_up_fails_and_says_so(workspace: Workspace) -> N
         return Settled(whole.payloads, whole.outcomes, Counter({"in": 2, "kept": 1}))
 
     with pytest.raises(ConservationError, match="2 came in but 1"):
-        drive(workspace, step_of([["a", "b"]], loses_one), InlineExecutor(), ("kept",), silent)
+        drive(workspace, plan_of([["a", "b"]], loses_one), InlineExecutor(), ("kept",), silent)
     assert workspace.query("SELECT status FROM runs")["status"].to_pylist() == ["failed"]
 
 
@@ -67,11 +68,49 @@ def test_completion_is_committed_after_the_payload(workspace: Workspace, monkeyp
     monkeypatch.setattr(FencedTable, "append", dies_at_outcomes)
     # The run's own events are appends too; only the outcomes are cut off.
     with pytest.raises(KeyboardInterrupt):
-        drive(workspace, step_of([["a"]]), InlineExecutor(), ("kept",), silent)
+        drive(workspace, plan_of([["a"]]), InlineExecutor(), ("kept",), silent)
     monkeypatch.undo()
     assert workspace.query("SELECT count(*) AS n FROM tombstones")["n"].to_pylist() == [1]
     assert workspace.query("SELECT count(*) AS n FROM outcomes")["n"].to_pylist() == [0]
-    assert runs.was_torn(workspace, "demo")
+
+
+def test_a_plan_that_went_stale_is_read_again_behind_the_start(
+    workspace: Workspace, between: Callable[[Callable[[], object]], None]
+) -> None:
+    def plan() -> Step:
+        done = workspace.query("SELECT subject_id FROM outcomes")["subject_id"].to_pylist()
+        return plan_of([[name] for name in ("a", "b", "c") if name not in done])()
+
+    def other() -> None:
+        drive(workspace, plan_of([["a"], ["b"]]), InlineExecutor(), ("kept",), silent)
+
+    between(other)
+    report = drive(workspace, plan, InlineExecutor(), ("kept",), silent)
+    assert report.counts == {"in": 1, "kept": 1}
+    kept = workspace.query("SELECT image_id FROM tombstones ORDER BY 1")["image_id"].to_pylist()
+    assert kept == ["a", "b", "c"]
+
+
+def test_a_plan_that_nobody_touched_is_read_once(workspace: Workspace) -> None:
+    read = []
+
+    def plan() -> Step:
+        read.append(1)
+        return plan_of([["a"]])()
+
+    drive(workspace, plan, InlineExecutor(), ("kept",), silent)
+    assert read == [1]
+
+
+def test_an_error_that_nobody_foresaw_ends_the_run_too(workspace: Workspace) -> None:
+    def breaks(batch: Batch, answers: Answers) -> Settled:
+        raise OSError("the disk hiccups")
+
+    with pytest.raises(OSError, match="hiccups"):
+        drive(workspace, plan_of([["a"]], breaks), InlineExecutor(), ("kept",), silent)
+    assert workspace.query("SELECT status FROM runs")["status"].to_pylist() == ["failed"]
+    # The same process may try again: nobody is in its way.
+    assert drive(workspace, plan_of([["a"]]), InlineExecutor(), ("kept",), silent).counts["kept"] == 1
 
 
 def test_a_driver_that_was_overtaken_stops(workspace: Workspace) -> None:
@@ -85,7 +124,7 @@ def test_a_driver_that_was_overtaken_stops(workspace: Workspace) -> None:
         yield ["b"]
 
     with pytest.raises(AnotherDriver, match="the-other"):
-        drive(workspace, step_of(overtaken()), InlineExecutor(), ("kept",), silent)
+        drive(workspace, plan_of(overtaken()), InlineExecutor(), ("kept",), silent)
     subjects = workspace.query("SELECT subject_id FROM outcomes ORDER BY 1")["subject_id"].to_pylist()
     assert subjects == ["a", "z"]
 
@@ -98,7 +137,7 @@ def test_a_full_disk_pauses_with_whole_tables_and_goes_on_later(workspace: Works
         yield ["b"]
 
     with pytest.raises(DiskReserve, match="paused"):
-        drive(workspace, step_of(fills_the_disk()), InlineExecutor(), ("kept",), silent)
+        drive(workspace, plan_of(fills_the_disk()), InlineExecutor(), ("kept",), silent)
     assert workspace.query("SELECT status FROM runs")["status"].to_pylist() == ["paused"]
     kept = [
         name for (name,) in zip(*workspace.query("SELECT image_id FROM tombstones").to_pydict().values(), strict=True)
@@ -107,7 +146,7 @@ def test_a_full_disk_pauses_with_whole_tables_and_goes_on_later(workspace: Works
     assert kept == done
     workspace.store.write_new("flywheel.toml", b"")
     workspace.__dict__.pop("config", None)
-    drive(workspace, step_of([["c"]]), InlineExecutor(), ("kept",), silent)
+    drive(workspace, plan_of([["c"]]), InlineExecutor(), ("kept",), silent)
 
 
 def test_at_most_one_micro_batch_a_worker_is_unread() -> None:

@@ -2,18 +2,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
-from flywheel.records import Reason
+from flywheel.records import Locator, Reason
+from flywheel.seeds import content_id
 from flywheel.workspace import Workspace
 from pipelines.curate import curate
+from pipelines.decoding import MeasureItem
 from pipelines.engine import StepReport
 from pipelines.executors import executor
-from pipelines.ingest import ingest, quarantined_origins
+from pipelines.ingest import ingest
 from pipelines.judging import init_workspace, judging_views, open_workspace
-from pipelines.measure import measure
+from pipelines.measure import PASSES, measure
+from pipelines.measure import plan as measuring
+from pipelines.retry import Call, calls
 
 
 def silent(step: str, done: int, total: int | None, counts: object) -> None: ...
@@ -114,11 +120,11 @@ def test_a_retry_turns_quarantine_into_an_image(tmp_path: Path, few_images: Path
     (tmp_path / "ws/flywheel.toml").write_text(config)
     mended = open_workspace(workspace.uri)
     assert take_in(mended, folder).counts["quarantined"] == 1  # not tried again unasked
-    assert quarantined_origins(mended) == [str(folder)]
+    assert calls(mended) == [Call(folder.as_uri(), "folder", False)]
     assert take_in(mended, folder, retry=True).counts["new"] == 1
     assert mended.query("SELECT count(*) AS n FROM sources")["n"][0].as_py() == 1
     assert mended.query("SELECT count(*) AS n FROM rejects")["n"][0].as_py() == 0
-    assert quarantined_origins(mended) == []
+    assert calls(mended) == []
 
 
 def test_a_new_scorer_version_fills_only_what_is_missing(
@@ -152,8 +158,48 @@ def test_a_vanished_original_is_a_quarantine_not_a_crash(tmp_path: Path, few_ima
         file.unlink()
     report = measure(workspace, "native", executor("local", 2), silent)
     assert report.counts["in"] == report.counts.get("quarantined", 0)
+    assert report.counts.get("quarantined:content_changed", 0) == report.counts["in"]
     rows = workspace.query("SELECT DISTINCT reason FROM rejects WHERE step = 'measure.native'")["reason"].to_pylist()
     assert rows in ([], ["content_changed"])
+
+
+def test_the_limits_of_a_child_come_from_the_configuration(tmp_path: Path) -> None:
+    workspace = init_workspace(str(tmp_path / "ws"), "cpu")
+    config = tmp_path / "ws/flywheel.toml"
+    text = config.read_text().replace("child_memory_mb = 1400", "child_memory_mb = 700")
+    config.write_text(text.replace("decode_s = 20.0", "decode_s = 2.0"))
+    given = {}
+    for name in PASSES:
+        task = measuring(open_workspace(workspace.uri), PASSES[name], False).task
+        assert task is not None
+        given[name] = (task.memory_bytes, task.item_s)
+    assert given == {"scaled": (700 << 20, 2.0), "native": (700 << 20, 3.0), "ocr": (1212 << 20, 12.0)}
+
+
+@pytest.mark.slow
+def test_a_page_of_64_megapixels_can_be_read_within_the_limits(tmp_path: Path) -> None:
+    workspace = init_workspace(str(tmp_path / "ws"), "cpu")
+    page = Image.new("RGB", (8_000, 8_000), "white")
+    ImageDraw.Draw(page).text((400, 400), "A LARGE PAGE", "black", ImageFont.load_default(size=700))
+    page.save(tmp_path / "page.png")
+    data = (tmp_path / "page.png").read_bytes()
+    place = Locator(uri=(tmp_path / "page.png").as_uri())
+    item = MeasureItem(image_id=content_id(data), locator=place, scorers=("ocr",), attempt=1)
+    task = measuring(workspace, PASSES["ocr"], False).task
+    assert task is not None
+    with task.sandbox() as sandbox:
+        (answer,) = sandbox.run([item])
+    assert "LARGE" in answer["ocr"]["text"]
+
+
+def test_a_huge_member_of_a_tar_is_rejected_unread(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("huge.jpg")
+    header.size = 3 << 30
+    with (tmp_path / "sparse.tar").open("wb") as file:
+        file.write(header.tobuf())
+        file.truncate(512 + header.size + 1024)
+    report = take_in(init_workspace(str(tmp_path / "ws"), "cpu"), tmp_path / "sparse.tar")
+    assert report.counts == {"in": 1, "rejected": 1, "rejected:too_many_bytes": 1}
 
 
 def test_copies_live_in_packs(tmp_path: Path, few_images: Path) -> None:

@@ -194,3 +194,14 @@ def test_real_folders(name: str) -> None:
     items = list(open_source(str(folder)))
     assert len(items) == len(list(folder.iterdir()))
     assert all(item.refused is None for item in items)
+
+
+def test_a_workspace_inside_the_source_is_passed_over(tmp_path: Path) -> None:
+    for name in ("a.jpg", "ws/flywheel.toml", "ws/tables/format.json", "ws/tables/images/part.parquet", "ws/own.jpg"):
+        write(tmp_path / name)
+    for name in ("half/flywheel.toml", "other/tables/format.json", "other/b.jpg"):  # neither is one
+        write(tmp_path / name)
+    keys = {item.original_key for item in open_source(str(tmp_path))}
+    assert keys == {"a.jpg", "half/flywheel.toml", "other/b.jpg", "other/tables/format.json"}
+    with pytest.raises(SourceError, match="is a workspace of Flywheel"):
+        list(open_source(str(tmp_path / "ws")))

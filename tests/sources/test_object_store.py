@@ -88,3 +88,12 @@ def test_a_prefix_without_objects_is_a_source_error(bucket: str) -> None:
     for text in (f"{bucket}/nothing", "s3://no-such-bucket-here/x"):
         with pytest.raises(SourceError):
             open_source(text)
+
+
+def test_a_workspace_under_the_prefix_is_passed_over(bucket: str) -> None:
+    store = Store(f"{bucket}/mixed")
+    for name in ("a.jpg", "ws/flywheel.toml", "ws/tables/format.json", "ws/packs/p.tar", "ws2/b.jpg"):
+        store.write_new(name, b"x")
+    assert [item.original_key for item in open_source(f"{bucket}/mixed")] == ["a.jpg", "ws2/b.jpg"]
+    with pytest.raises(SourceError, match="is a workspace of Flywheel"):
+        list(open_source(f"{bucket}/mixed/ws"))

@@ -182,3 +182,27 @@ def test_notes_can_always_be_stored(fields: dict[str, object]) -> None:
     notes = notes_from_fields(fields, SourceLimits())
     pa.array([notes.caption, notes.licence, notes.metadata_json, notes.key])
     json.loads(notes.metadata_json or "{}")
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_lines_may_end_in_every_way(tmp_path: Path, end: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    lines = ["file_name,caption", 'a.jpg,"two\nlines"', "gone.jpg,b"]
+    (tmp_path / "mac.csv").write_bytes(end.join(lines).encode())
+    a, gone = open_source(str(tmp_path / "mac.csv"))
+    assert (a.refused, a.caption) == (None, "two\nlines")
+    assert (gone.refused, gone.caption) == (Reason.MISSING, "b")
+
+
+def test_a_csv_line_that_is_too_long_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    long = "x" * 5_000
+    (tmp_path / "l.csv").write_text(f"file_name,caption\rb.jpg,{long}\ra.jpg,fine\r")
+    items = list(open_source(str(tmp_path / "l.csv"), SourceLimits(max_sidecar_bytes=1_000)))
+    assert [item.caption for item in items] == ["fine"]
+
+
+def test_a_header_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "h.csv").write_text("path," + "x" * 200_000 + "\na.jpg,b\n")
+    with pytest.raises(SourceError, match="no readable header: field larger"):
+        list(open_source(str(tmp_path / "h.csv")))

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from flywheel.errors import AnotherDriver, UsageError, WorkspaceMissing, WorkspaceTooNew, WorkspaceTooOld
+from flywheel.errors import (
+    AnotherDriver,
+    FlywheelError,
+    UsageError,
+    WorkspaceMissing,
+    WorkspaceTooNew,
+    WorkspaceTooOld,
+)
 from flywheel.schemas import TABLES, TableSpec, score_spec
 from flywheel.workspace import Workspace, migrations, runs
 from flywheel.workspace.migrations import Migration
 from flywheel.workspace.tables import FencedTable
 
 OUTCOMES = TABLES["outcomes"].schema
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.init(str(tmp_path / "ws"))
 
 
 def outcome(subject: str) -> pa.Table:
@@ -101,6 +105,58 @@ def test_a_newer_workspace_is_refused_in_one_line(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceTooNew) as refused:
         Workspace.open(workspace.uri)
     assert "\n" not in str(refused.value)
+
+
+def test_migrate_refuses_a_newer_workspace_too(workspace: Workspace) -> None:
+    workspace.store.write_new("tables/format.json", b'{"format": 99}')
+    for dry_run in (True, False):
+        with pytest.raises(WorkspaceTooNew, match="has format 99"):
+            Workspace.locate(workspace.uri).migrate(dry_run=dry_run)
+    assert workspace.format == 99
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b'{"format": "x"}', b"\xff\xfe", b"null"])
+def test_a_workspace_whose_format_cannot_be_read_says_what_to_do(workspace: Workspace, content: bytes | None) -> None:
+    if content is None:
+        workspace.store.delete("tables/format.json")
+    else:
+        workspace.store.write_new("tables/format.json", content)
+    for act in (Workspace.open, lambda uri: Workspace.locate(uri).migrate(dry_run=True)):
+        with pytest.raises(FlywheelError, match=r"tables/format.json is missing or damaged.*put the file back"):
+            act(workspace.uri)
+
+
+def test_a_configuration_that_is_no_text_is_named(workspace: Workspace) -> None:
+    workspace.store.write_new("flywheel.toml", b"[sql]\n# caf\xe9\n")
+    with pytest.raises(UsageError, match=r"flywheel\.toml is not UTF-8 text"):
+        _ = Workspace.open(workspace.uri).config
+
+
+def test_two_who_make_the_same_tables_at_once_both_go_on(tmp_path: Path) -> None:
+    """As two commands do that are the first to know a new scorer, or a new column of one."""
+    code = (
+        "import sys, pyarrow as pa\nfrom flywheel.schemas import score_spec\nfrom flywheel.workspace import Workspace\n"
+        "w = Workspace.open(sys.argv[1])\n"
+        "for line in sys.stdin:\n"
+        "    columns = {f'x{n}': pa.float64() for n in range(int(line) % 2 + 1)}\n"
+        "    w.tables.ensure(score_spec(f's{int(line) // 2}', 'says', columns))\n    print('done', flush=True)\n"
+    )
+    made = Workspace.init(str(tmp_path / "ws"))
+    command = [sys.executable, "-c", code, made.uri]
+    pair = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(2)
+    ]
+    try:
+        for number in range(12):
+            for process in pair:
+                print(number, file=process.stdin, flush=True)
+            assert [process.stdout.readline() for process in pair if process.stdout] == ["done\n"] * 2
+            schema = made.tables.relation(f"score_s{number // 2}").schema
+            assert [name for name in schema.names if name.startswith("x")] == ["x0", "x1"][: number % 2 + 1]
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()
 
 
 def test_opening_nothing_and_making_twice(tmp_path: Path) -> None:
