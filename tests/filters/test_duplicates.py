@@ -7,22 +7,18 @@ from itertools import combinations
 from typing import Any
 
 import cv2
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from filters.duplicate_words import words_agree, words_equal
 from filters.duplicates import (
     METHOD_VERSION,
     DuplicateEvidence,
     Proof,
-    candidate_sql,
     groups,
     hamming,
-    hot_buckets_sql,
     prove,
 )
 from filters.planted import layouts
@@ -114,15 +110,6 @@ def test_words_part_what_thumbnails_cannot_and_prove_what_they_can() -> None:
     assert prove(evidence("a", original, read), evidence("b", original, other)) is None
 
 
-def test_words_forgive_the_reader_and_overlays() -> None:
-    text = "annual meeting of the garden society, market hall, second floor, eight of march"
-    assert words_equal(text, text.replace("garden", "gardem"))
-    assert words_agree(text, text + " copyright example agency")
-    assert not words_agree(text, "quarterly congress for chess friends, town library, ground level, nine in june")
-    assert words_agree("音乐节开幕式", "音乐节开幕式")
-    assert not words_agree("音乐节开幕式门票", "电影展闭幕红毯券")
-
-
 def test_a_recoloured_picture_is_another_picture() -> None:
     original = photo(np.random.default_rng(4), 480, 360, scene="flower")
     blue = Image.fromarray(np.asarray(original)[..., ::-1].copy())
@@ -164,17 +151,6 @@ def test_groups_need_no_order_and_hold_no_chains(edges: list[tuple[int, int]], s
         assert rank[representative] < rank[member]
     kept = {f"{n:02}" for n in range(13)} - set(found)
     assert not any({a, b} <= kept for a, b in pairs)
-
-
-def test_candidates_and_hot_buckets_in_sql() -> None:
-    connection = duckdb.connect()
-    connection.execute("create table hashes(image_id varchar, keys bigint[], width_px int, height_px int)")
-    rows = [("a", [1, 2], 100, 100), ("b", [2, 3], 105, 100), ("c", [2], 100, 200), ("d", [9], 100, 100)]
-    rows += [(f"hot{n}", [77], 100, 100) for n in range(5)]
-    connection.executemany("insert into hashes values (?, ?, ?, ?)", rows)
-    assert connection.execute(candidate_sql("hashes", cap=4)).fetchall() == [("a", "b")]
-    assert connection.execute(hot_buckets_sql("hashes", cap=4)).fetchall() == [(77, 5)]
-    assert len(connection.execute(candidate_sql("hashes", cap=5)).fetchall()) == 11
 
 
 def test_method_version_names_the_method() -> None:
