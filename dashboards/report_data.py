@@ -94,7 +94,10 @@ def overview(workspace: Workspace) -> Overview:
     """Figures of the whole workspace."""
     images = workspace.query("SELECT count(*) AS n, coalesce(sum(bytes), 0)::BIGINT AS b FROM images").to_pylist()[0]
     datasets = workspace.query("SELECT DISTINCT dataset FROM sources WHERE dataset IS NOT NULL ORDER BY 1")
-    times = workspace.query("SELECT min(started_at) AS first, max(last_at) AS last FROM runs").to_pylist()[0]
+    # Drawing a page is a run, too, but no news on it.
+    times = workspace.query(
+        "SELECT min(started_at) AS first, max(last_at) AS last FROM runs WHERE step <> 'report'"
+    ).to_pylist()[0]
     return Overview(
         workspace=workspace.uri,
         images=images["n"],
@@ -179,12 +182,17 @@ def balance(workspace: Workspace, views: Views, at: Reached | None) -> tuple[Fac
     stage, verdict = (at.stage, at.verdict) if at else (STAGES[0], "kept")
     rows = workspace.query(
         f"""
-SELECT last.domain, last.bucket, last.resolution_px, s.dataset, s.licence, s.script,
-       grouping(last.domain, last.bucket, last.resolution_px, s.dataset, s.licence, s.script) AS facet,
-       count(*) AS images, count(*) FILTER (here.verdict = '{verdict}') AS remaining
-FROM verdicts last JOIN verdicts here USING (image_id) JOIN scores s USING (image_id)
-WHERE last.stage = {STAGES[-1]} AND here.stage = {stage}
-GROUP BY GROUPING SETS ((last.domain), (last.bucket), (last.resolution_px), (s.dataset), (s.licence), (s.script))""",
+WITH judged AS (
+  SELECT image_id, any_value(domain) AS domain, any_value(bucket) AS bucket,
+         max(resolution_px) FILTER (stage = {STAGES[-1]}) AS resolution_px,
+         bool_or(stage = {stage} AND verdict = '{verdict}') AS remains
+  FROM verdicts WHERE stage IN ({stage}, {STAGES[-1]}) GROUP BY image_id
+)
+SELECT j.domain, j.bucket, j.resolution_px, s.dataset, s.licence, s.script,
+       grouping(j.domain, j.bucket, j.resolution_px, s.dataset, s.licence, s.script) AS facet,
+       count(*) AS images, count(*) FILTER (remains) AS remaining
+FROM judged j JOIN scores s USING (image_id)
+GROUP BY GROUPING SETS ((j.domain), (j.bucket), (j.resolution_px), (s.dataset), (s.licence), (s.script))""",
         views,
     ).to_pylist()
     return tuple(

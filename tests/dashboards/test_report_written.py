@@ -18,9 +18,11 @@ from typer.testing import CliRunner
 import flywheel.cli
 from dashboards import report as report_module
 from dashboards.report import Page, build, place, short_place, write_report
+from dashboards.report_data import overview
 from filters.policy import bundled
 from flywheel.cli.app import app
 from flywheel.errors import UsageError
+from flywheel.workspace import runs
 from flywheel.workspace.places import file_uri
 from pipelines.copies import reports_about
 from pipelines.judging import init_workspace, judging_views
@@ -47,6 +49,14 @@ def test_side_car_lists_whom_the_page_shows(read: Any, shop: Any, tmp_path: Path
 
 def test_equal_tables_give_an_equal_page(shop: Any, seen: Any, html: str) -> None:
     assert shop.page().html.replace(place(shop.workspace.uri), place(seen.workspace.uri)) == html
+
+
+def test_that_a_page_was_drawn_is_no_news(shop: Any) -> None:
+    before = overview(shop.workspace)
+    runs.start(shop.workspace, "report").end("finished", {})
+    assert overview(shop.workspace) == before
+    runs.start(shop.workspace, "filter").end("finished", {})
+    assert overview(shop.workspace) != before
 
 
 def test_pictures_are_small_jpegs(read: Any, html: str) -> None:

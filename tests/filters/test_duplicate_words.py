@@ -101,6 +101,12 @@ def test_readings_of_one_page_agree(reading: str) -> None:
     assert words_agree(reading, FIRST)
 
 
+def test_a_number_may_be_misread_in_one_digit_of_four_and_is_another_in_two() -> None:
+    text = "Harbour festival with music from noon to midnight, season of 2024"
+    assert words_agree(text, text.replace("2024", "2029"))
+    assert not words_agree(text, text.replace("2024", "2035"))
+
+
 def test_slips_add_up_on_a_table_of_small_digits() -> None:
     """As a half-size copy of a real table was read: three of its numbers are alone, on both sides."""
     rows = "\n".join(f"model{n} {n}3.{n}7 ({n}8) {n}1.4{n} ({n}9) 5{n}2" for n in range(1, 9))

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from filters.duplicates import (
-    METHOD_VERSION,
     DuplicateEvidence,
     Proof,
     groups,
     hamming,
     prove,
 )
-from filters.planted import layouts
+from filters.planted import layouts, words
 from filters.planted.edits import EDITS
 from filters.planted.scenes import SCENES, photo
 from filters.scorers import measure_scaled
@@ -100,6 +99,58 @@ def test_an_overlaid_poster_is_the_same_poster() -> None:
     assert proof.proof == "fine_thumbnail"
 
 
+@pytest.mark.parametrize("seed", [9, 14])
+def test_an_overlay_that_pulls_the_search_off_is_seen_through(seed: int) -> None:
+    """Laid on each other as they are, the two fit; the search from one of them settles elsewhere."""
+    original = layouts.slide(
+        np.random.default_rng(seed), 1024, 576, layouts.slide_wording(np.random.default_rng([seed, 2]))
+    )
+    edited, _ = EDITS["overlay"](np.random.default_rng([seed, 1]), original)
+    assert prove(evidence("a", original), evidence("b", edited)) is not None
+
+
+def test_the_costly_search_is_for_pairs_that_it_can_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that lies as it lay, and a picture that has nothing in common, are told without it."""
+    monkeypatch.setattr("filters.duplicates.align", lambda *_: pytest.fail("searched"))
+    original = posters(1)[0]
+    edited, _ = EDITS["overlay"](np.random.default_rng(2), original)
+    assert prove(evidence("a", original), evidence("b", edited)) is not None
+    shots = [photo(np.random.default_rng(seed), 480, 360, scene=scene) for seed, scene in enumerate(("city", "flower"))]
+    assert prove(evidence("a", shots[0]), evidence("b", shots[1])) is None
+    monkeypatch.setattr("filters.duplicates.fit", lambda *_: pytest.fail("compared"))
+    assert prove(evidence("a", original), evidence("b", original)) is not None
+
+
+@pytest.mark.parametrize(("seed", "size"), [(13, (512, 512)), (22, (512, 512)), (26, (724, 1024))])
+def test_a_crop_that_one_direction_of_the_search_misses_is_found(seed: int, size: tuple[int, int]) -> None:
+    looks = np.random.default_rng(seed)
+    original = layouts.poster(layouts.poster_template(looks, *size), layouts.poster_wording(looks))
+    edited, _ = EDITS["crop"](np.random.default_rng([seed, 1]), original)
+    assert prove(evidence("a", original), evidence("b", edited)) is not None
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_a_crop_of_a_picture_with_dark_corners_is_found(seed: int) -> None:
+    """What is left is brighter than the whole, and of less contrast: no warp may make up for that."""
+    sharp = np.asarray(photo(np.random.default_rng(seed), 640, 480, scene="city"))
+    y, x = np.mgrid[-1:1:480j, -1:1:640j]
+    dark = Image.fromarray((sharp * (1 - ((x**2 + y**2) / 2) ** 1.5)[..., None]).astype(np.uint8))
+    assert prove(evidence("a", dark), evidence("b", dark.crop((32, 24, 608, 456)))) is not None
+
+
+def test_two_words_on_empty_pages_are_two_pages() -> None:
+    """The window that an overlay is allowed would cover all there is to see."""
+    pages = []
+    for word in ("raj", "tieng"):
+        page = Image.new("RGB", (600, 200), "white")
+        ImageDraw.Draw(page).text((100, 110), word, font=words.font(52), fill="black")
+        pages.append(page)
+    a, b = (evidence(name, page) for name, page in zip("ab", pages, strict=True))
+    assert a.fine is None
+    assert prove(a, b) is None
+    assert prove(a, evidence("c", pages[0].resize((300, 100)))) is not None
+
+
 def test_words_part_what_thumbnails_cannot_and_prove_what_they_can() -> None:
     original = posters(1)[0]
     read = "summer music festival in the old harbour with twelve bands and free entry"
@@ -151,7 +202,3 @@ def test_groups_need_no_order_and_hold_no_chains(edges: list[tuple[int, int]], s
         assert rank[representative] < rank[member]
     kept = {f"{n:02}" for n in range(13)} - set(found)
     assert not any({a, b} <= kept for a, b in pairs)
-
-
-def test_method_version_names_the_method() -> None:
-    assert METHOD_VERSION.startswith("near-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,15 +122,23 @@ def crowd() -> list[Shot]:
     return [*equal[:4], *pair[:1], *differing, *equal[4:], *pair[1:], Shot("zz", speckled(row, 7), 800, 800, 99)]
 
 
-@pytest.mark.parametrize("order", [(7, 4, 5), (1, 15), (4,) * 4, (-16,), (-5, -5, -6)])
+@pytest.fixture(scope="module")
+def at_once(crowd: list[Shot], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = fresh(tmp_path_factory.mktemp("at_once") / "ws")
+    take_in(workspace, crowd)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "CROWDING", SMALL)
+        look(workspace)
+    return workspace
+
+
+@pytest.mark.parametrize("order", [(7, 4, 5), (-1, -15), (-5, -5, -6)])
 def test_a_crowd_ends_in_the_same_tables_in_whatever_order_it_arrives(
-    crowd: list[Shot], order: Sequence[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    crowd: list[Shot], at_once: Workspace, order: Sequence[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative numbers: from the end. A bucket gets hot on the way, and pivots are displaced."""
     monkeypatch.setattr(duplicates, "CROWDING", SMALL)
-    at_once, bit_by_bit = fresh(tmp_path / "at_once"), fresh(tmp_path / "bit_by_bit")
-    take_in(at_once, crowd)
-    look(at_once)
+    bit_by_bit = fresh(tmp_path / "ws")
     coming = list(crowd) if sum(order) > 0 else crowd[::-1]
     for count in map(abs, order):
         take_in(bit_by_bit, coming[:count])
@@ -222,7 +231,7 @@ def test_a_text_makes_its_own_image_due_and_no_other(posters: list[Shot], tmp_pa
     read(workspace, b=SAID)
     assert look(workspace).counts["compared"] == 1
     outcomes = workspace.query("SELECT subject_id, attempt FROM outcomes WHERE step = 'duplicates' ORDER BY ALL")
-    assert outcomes.to_pylist() == [{"subject_id": name, "attempt": at} for name, at in zip("abbc", (1, 1, 2, 1))]
+    assert [tuple(row.values()) for row in outcomes.to_pylist()] == [("a", 1), ("b", 1), ("b", 2), ("c", 1)]
     assert len(table(workspace, "duplicate_edges")) == 3
 
 
@@ -230,24 +239,39 @@ class Killed(Exception):
     """Stands for SIGKILL in front of a commit."""
 
 
+@pytest.fixture(scope="module")
+def half_read(posters: list[Shot], tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Compared without texts, which came afterwards."""
+    workspace = fresh(tmp_path_factory.mktemp("half_read") / "ws")
+    take_in(workspace, posters)
+    look(workspace)
+    read(workspace, a=SAID, b=SAID, c="winter chess congress under a new bridge featuring masters")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def undisturbed(half_read: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    path = tmp_path_factory.mktemp("undisturbed") / "ws"
+    shutil.copytree(half_read.path, path)
+    workspace = Workspace.open(str(path))
+    look(workspace)
+    return workspace
+
+
 @pytest.mark.parametrize("commit", range(6))
 def test_killed_before_any_commit_it_ends_with_the_same_tables(
-    posters: list[Shot], commit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    half_read: Workspace, undisturbed: Workspace, commit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicates, "_BATCH", 1)
-    steady, killed = fresh(tmp_path / "steady"), fresh(tmp_path / "killed")
-    for workspace in (steady, killed):
-        take_in(workspace, posters)
-        look(workspace)
-        read(workspace, a=SAID, b=SAID, c="winter chess congress under a new bridge featuring masters")
-    look(steady)
+    shutil.copytree(half_read.path, tmp_path / "ws")
+    killed = Workspace.open(str(tmp_path / "ws"))
     with monkeypatch.context() as patch:
         _die_before(patch, commit)
         with pytest.raises(Killed):
             look(killed)
     look(killed)
     for name in ("duplicate_edges", "duplicate_groups", "outcomes"):
-        assert table(killed, name) == table(steady, name), name
+        assert table(killed, name) == table(undisturbed, name), name
 
 
 def _die_before(patch: pytest.MonkeyPatch, commit: int) -> None:

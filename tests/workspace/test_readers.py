@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from flywheel.workspace import Workspace
 from flywheel.workspace.catalog import build
 from flywheel.workspace.maintain import compact, vacuum
 
-ROUNDS, FILES = 6, 10
+ROUNDS, FILES = 4, 10
 
 # Reads without pause: what it planned a while ago (a server, a long export), the catalogue, a new question.
 _READER = """
@@ -82,4 +83,6 @@ def let_a_day_pass(workspace: Workspace) -> None:
         for action in actions:
             if "remove" in action:
                 action["remove"]["deletionTimestamp"] -= day_ms
-        commit.write_text("".join(json.dumps(action) + "\n" for action in actions))
+        aside = workspace.path / "aside"
+        aside.write_text("".join(json.dumps(action) + "\n" for action in actions))
+        os.replace(aside, commit)  # whole at any moment, as the reader is reading it

@@ -47,7 +47,7 @@ for number in range(rounds):
 
 
 def test_processes_that_compact_append_and_delete_at_once(workspace: Workspace) -> None:
-    roles = [("compact", "c1", 60), ("compact", "c2", 60), ("write", "w1", 8), ("write", "w2", 8)]
+    roles = [("compact", "c1", 40), ("compact", "c2", 40), ("write", "w1", 6), ("write", "w2", 6)]
     began = [
         subprocess.Popen(
             [sys.executable, "-c", _ROLES, workspace.uri, role, who, str(rounds)],
@@ -61,9 +61,9 @@ def test_processes_that_compact_append_and_delete_at_once(workspace: Workspace) 
     assert [process.returncode for process in began] == [0] * len(roles), [err for _, err in ended]
     compacted = Counter(ended[0][0].split() + ended[1][0].split())
     assert compacted["won"] > 5, compacted
-    assert [out.split() for out, _ in ended[2:]] == [["1"] * 8] * 2  # each deleted its own row, once
+    assert [out.split() for out, _ in ended[2:]] == [["1"] * 6] * 2  # each deleted its own row, once
     rows = workspace.query("SELECT step, subject_id FROM outcomes").to_pylist()
-    expected = [(who, f"{number}-stays") for who in ("w1", "w2") for number in range(8)]
+    expected = [(who, f"{number}-stays") for who in ("w1", "w2") for number in range(6)]
     assert sorted((row["step"], row["subject_id"]) for row in rows) == sorted(expected)
 
 
@@ -80,7 +80,7 @@ def test_two_processes_compact_the_same_files_in_many_rounds(
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(2)
     ]
     try:
-        for number in range(8):
+        for number in range(6):
             names = [f"{number}-{n}" for n in range(10)]
             for name in names:
                 workspace.tables.append("outcomes", outcomes(*(f"{name}-{n}" for n in range(50))), run_id="r")
