@@ -39,7 +39,8 @@ _TO_DO: Mapping[Reason, str] = {
     Reason.SYMLINK_OUT_OF_ROOT: "if you want it, ingest the folder that it leads to",
     Reason.UNSAFE_MEMBER_PATH: f"pack the tar with relative names and no `..`, {_AGAIN}",
     Reason.BAD_LISTING: "mend the line in its listing, then take the listing in again",
-    Reason.MISSING: "bring the file back or mend its listing, then take it in again",
+    Reason.MISSING: "see that its listing names a file that is there, or of a pair images that are ingested; "
+    "then take the listing in again",
     Reason.ADDRESS_REFUSED: f"if the host is yours, name it in [ingest] allow_hosts in flywheel.toml, {_AGAIN}",
     Reason.HTTP_REFUSED: "see what its server answers, and list the address that works",
     Reason.OPTED_OUT: "its owner does not want it used: nothing to do",

@@ -93,6 +93,25 @@ def test_a_crowd_of_equal_pictures_is_compared_with_its_first_alone_and_leaves_r
     assert len(found) < 2 * 303
 
 
+def test_equal_pictures_are_compared_though_none_of_them_is_a_pivot() -> None:
+    large = [Stored(f"large{n}", (7,), picture=9 + n, width_px=110) for n in range(2)]
+    equal = [Stored(f"{n}", (7,), bytes=9 - n) for n in range(4)]
+    found = candidates([*large, *equal])
+    assert {("0", "1"), ("0", "2"), ("0", "3")} <= found
+    assert ("1", "2") not in found
+
+
+def test_a_role_changes_with_the_crowds_one_is_capped_in_and_with_the_twin_one_follows() -> None:
+    crowd = [Stored(f"{n}", (7, 8) if n > 6 else (7,), picture=n, bytes=20 - n) for n in range(9)]
+    more = [Stored(f"more{n}", (8,), picture=20 + n, bytes=30) for n in range(3)]
+    assert roles(crowd)["8"] != roles([*crowd, *more])["8"]
+    assert roles(crowd)["5"] == roles([*crowd, *more])["5"]
+    equal = [Stored(f"{n}", (7,), bytes=9 - n) for n in range(6)]
+    heavier = Stored("heavier", (7,), bytes=10)
+    assert roles(equal)["5"] == roles(equal[:5] + [replace(equal[5], bytes=2)])["5"]
+    assert roles(equal)["5"] != roles([*equal, heavier])["5"]
+
+
 def test_equal_pictures_in_small_buckets_are_all_compared() -> None:
     """So that any of them can go without taking the proof between two others with it."""
     assert len(candidates([Stored(f"{n}", (7,)) for n in range(4)])) == 6
