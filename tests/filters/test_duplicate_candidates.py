@@ -108,7 +108,7 @@ def test_a_role_changes_with_the_crowds_one_is_capped_in_and_with_the_twin_one_f
     assert roles(crowd)["5"] == roles([*crowd, *more])["5"]
     equal = [Stored(f"{n}", (7,), bytes=9 - n) for n in range(6)]
     heavier = Stored("heavier", (7,), bytes=10)
-    assert roles(equal)["5"] == roles(equal[:5] + [replace(equal[5], bytes=2)])["5"]
+    assert roles(equal)["5"] == roles([*equal[:5], replace(equal[5], bytes=2)])["5"]
     assert roles(equal)["5"] != roles([*equal, heavier])["5"]
 
 
