@@ -97,29 +97,29 @@ def _fill(shop: Shop, images: int) -> None:
         signs.append(
             {"image_id": image_id, "version": SCORERS["orientation"].version, "sideways": None if number % 2 else 0.2}
         )
-    refused = "file:///elsewhere/%3Cscript%3E%E2%80%AEevil.jpg"
-    sources.append({"source_id": "r", "uri": refused, "fingerprint": "1-1", "dataset": "<i>set</i>"})
-    outcomes.append(
-        {
-            "step": "ingest",
-            "subject_id": "r",
-            "config_hash": "c",
-            "attempt": 1,
-            "status": "rejected",
-            "reason": "truncated",
-            "detail": "<b>cut</b>",
-        }
-    )
     for table, found in (("sources", sources), ("images", rows), ("score_tone", tones), ("score_orientation", signs)):
         shop.add(table, found)
+    shop.add("outcomes", outcomes)
+    _refuse(shop)
+    _relate(shop, images)
+
+
+def _relate(shop: Shop, images: int) -> None:
+    """Half of them have a domain, and two of them show the same picture."""
     shop.add("score_phash", [{"image_id": i, "version": SCORERS["phash"].version, "phash": 1} for i in shop.ids])
     shop.add(
         "score_domain",
         [{"image_id": i, "version": SCORERS["domain"].version, "domain": "photo"} for i in shop.ids[: images // 2]],
     )
-    shop.add("outcomes", outcomes)
     group = [{"image_id": shop.ids[2], "representative_id": shop.ids[1], "distance": 4, "proof": "thumbnail"}]
     shop.add("duplicate_groups", [*group, {"image_id": shop.ids[1], "representative_id": shop.ids[1], "distance": 0}])
+
+
+def _refuse(shop: Shop) -> None:
+    refused = "file:///elsewhere/%3Cscript%3E%E2%80%AEevil.jpg"
+    shop.add("sources", [{"source_id": "r", "uri": refused, "fingerprint": "1-1", "dataset": "<i>set</i>"}])
+    why = {"status": "rejected", "reason": "truncated", "detail": "<b>cut</b>"}
+    shop.add("outcomes", [{"step": "ingest", "subject_id": "r", "config_hash": "c", "attempt": 1, **why}])
 
 
 def _opened(folder: Path) -> Shop:

@@ -70,11 +70,11 @@ def test_a_killed_worker_loses_and_repeats_nothing_for_the_reader(
 ) -> None:
     """Also over the seam of two datasets of tickets."""
     monkeypatch.setattr("pipelines.executors.ray_data._TICKETS", 4)
-    task = task_of(around="dies_once", folder=str(tmp_path))
+    task = task_of(context="shared", around="dies_once", folder=str(tmp_path))
     batches = [[number] for number in range(6)]
     answered = list(RayExecutor(WORKERS).map(task, batches, nothing))
     assert [batch for batch, _ in answered] == batches
-    assert [answers for _, answers in answered] == [[(number, str(tmp_path))] for number in range(6)]
+    assert [answers for _, answers in answered] == [[(number, "shared")] for number in range(6)]
     assert (tmp_path / "killed2").exists()
 
 
