@@ -7,6 +7,7 @@ A crop of some percent is an own scale and shift along each axis; it is found by
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 import cv2
@@ -89,17 +90,22 @@ def fit(still: Picture, moving: Picture, warp: Warp, furthest: float = 1.0) -> F
     total, differing = float(inside.sum()), float(off.sum())
     if differing > furthest * total:
         return None
-    ground = float(np.median(still[inside]))
-    content = (np.maximum(np.abs(still - ground), np.abs(moved - ground)) > TOLERANCE) & inside
     agreeing = inside & ~off
     x, y = still[agreeing], moved[agreeing]
     lively = x.size > 16 and float(x.std()) > 0.5 and float(y.std()) > 0.5
     return Fit(
         differing=differing / total,
         beyond_overlay=(differing - _in_window(off)) / total if differing else 0.0,
-        of_content=float((off & content).sum()) / max(float(content.sum()), 1.0),
+        of_content=_of_content(still, moved, inside, off) if differing else 0.0,
         correlation=float(np.corrcoef(x, y)[0, 1]) if lively else 1.0,
     )
+
+
+def _of_content(still: Picture, moved: Picture, inside: npt.NDArray[np.bool_], off: npt.NDArray[np.bool_]) -> float:
+    """The share of `off` in what stands out from the ground, the commonest brightness, of either picture."""
+    ground = float(np.median(still[inside]))
+    content = (np.maximum(np.abs(still - ground), np.abs(moved - ground)) > TOLERANCE) & inside
+    return float((off & content).sum()) / max(float(content.sum()), 1.0)
 
 
 def _relit(still: Picture, moved: Picture, inside: npt.NDArray[np.bool_]) -> Picture:
@@ -147,15 +153,21 @@ def _update(target: Picture, moved: Picture) -> Warp:
     is brighter than the whole. Warps that only make up for that would win otherwise.
     """
     n = target.shape[0]
-    place = np.linspace(-1, 1, n, dtype=np.float32)
+    place, ones, damping = _frame(n)
     slope = (n - 1) / 4  # of a central difference, in half pictures
     gx = cv2.Sobel(moved, cv2.CV_32F, 1, 0, ksize=1, scale=slope)
     gy = cv2.Sobel(moved, cv2.CV_32F, 0, 1, ksize=1, scale=slope)
-    columns = np.stack((gx * place, gx, gy * place[:, None], gy, moved, np.ones_like(moved))).reshape(6, -1)
+    columns = np.stack((gx * place, gx, gy * place[:, None], gy, moved, ones)).reshape(6, -1)
     residual = (target - moved).ravel()
-    weighted = columns / (1 + (residual * np.float32(1 / SOFT)) ** 2)
-    normal = (weighted @ columns.T).astype(np.float64) + np.eye(6) * 1e-2 * n
+    weighted = columns * (1 / (1 + (residual * np.float32(1 / SOFT)) ** 2))
+    normal = (weighted @ columns.T).astype(np.float64) + damping
     return cast(Warp, np.linalg.solve(normal, (weighted @ residual).astype(np.float64))[:4])
+
+
+@cache
+def _frame(n: int) -> tuple[Picture, Picture, npt.NDArray[np.float64]]:
+    """What every step over n x n pixels needs: places in -1..1, ones, and what keeps a blank picture solvable."""
+    return np.linspace(-1, 1, n, dtype=np.float32), np.ones((n, n), np.float32), np.eye(6) * 1e-2 * n
 
 
 def contrast(picture: Picture) -> Picture:

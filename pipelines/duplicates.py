@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,6 +29,8 @@ from pipelines.executors.inline import InlineExecutor
 STEP = "duplicates"
 LAW = ("compared",)
 _BATCH = 256
+# Images whose candidates and evidence are looked up at once: each look scans all hashes, each pair is held. Our choice.
+_AT_ONCE = 32_768
 _READABLE = "('latin', 'han', 'kana', 'greek')"
 
 Pair = tuple[str, str]
@@ -44,12 +47,19 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is compared: evidence by image, the candidates and stored edges that are settled with each due image."""
+    """What the comparison of some due images reads: `candidates` and stored edges that are settled with each of them."""
 
+    of: frozenset[str]
     evidence: Mapping[str, DuplicateEvidence]
     candidates: Mapping[str, Sequence[Pair]]
     stored: Mapping[Pair, Proof]
     stored_beside: Mapping[str, Sequence[Pair]]
+
+    def proofs(self, image_id: str) -> dict[Pair, Proof]:
+        """The candidates settled with this image that are one picture."""
+        pairs = self.candidates.get(image_id, ())
+        found = {(a, b): prove(self.evidence[a], self.evidence[b]) for a, b in pairs}
+        return {pair: proof for pair, proof in found.items() if proof is not None}
 
 
 def find(workspace: Workspace, progress: Progress) -> StepReport:
@@ -65,17 +75,12 @@ def find(workspace: Workspace, progress: Progress) -> StepReport:
 def regroup(workspace: Workspace, run_id: str) -> None:
     """Derive `duplicate_groups` from the edges again, and replace the table where it differs."""
     edges = workspace.query(
-        f"SELECT a, b, distance, proof, proof_value FROM duplicate_edges WHERE method_version = '{_version()}' ORDER BY a, b"
-    )
-    order = workspace.query(
-        "SELECT image_id, width_px::BIGINT * height_px AS pixels, bytes FROM images "
-        "WHERE image_id IN (SELECT a FROM duplicate_edges UNION SELECT b FROM duplicate_edges)"
-    )
-    proven = (
-        (row["a"], row["b"], Proof(distance=row["distance"], proof=row["proof"], value=row["proof_value"]))
-        for row in edges.to_pylist()
-    )
-    members = groups(proven, [(row["image_id"], row["pixels"], row["bytes"]) for row in order.to_pylist()])
+        "SELECT e.*, l.width_px::BIGINT * l.height_px AS pixels_a, l.bytes AS bytes_a, "
+        "r.width_px::BIGINT * r.height_px AS pixels_b, r.bytes AS bytes_b FROM duplicate_edges e "
+        f"JOIN images l ON l.image_id = e.a JOIN images r ON r.image_id = e.b WHERE method_version = '{_version()}'"
+    ).to_pylist()
+    order = {(row[name], row[f"pixels_{name}"], row[f"bytes_{name}"]) for row in edges for name in ("a", "b")}
+    members = groups(((row["a"], row["b"], _proof(row)) for row in edges), order)
     derived = [
         {"image_id": image, "representative_id": representative, "distance": distance, "proof": proof}
         for image, (representative, distance, proof) in sorted(members.items())
@@ -143,54 +148,60 @@ class _Settlement:
 
     def __init__(self, workspace: Workspace, due: Sequence[_Due]) -> None:
         self._workspace = workspace
-        self._due = {image.image_id for image in due}
+        self._due = [image.image_id for image in due]
+        self._waiting = frozenset(self._due)
+        self._known = _Known(frozenset(), {}, {}, {}, {})
 
     def settle(self, batch: Batch, _: Answers) -> Settled:
         fresh: list[dict[str, object]] = []
         stale: list[Pair] = []
         counts = Counter({"in": len(batch), "compared": len(batch)})
+        known = self._look([image.image_id for image in batch])
         for image in batch:
-            proofs = self._proofs(image.image_id)
+            proofs = known.proofs(image.image_id)
+            before = {pair: known.stored[pair] for pair in known.stored_beside.get(image.image_id, ())}
             counts["pairs:proven"] += len(proofs)
-            before = {pair: self._known.stored[pair] for pair in self._known.stored_beside.get(image.image_id, ())}
             counts["pairs:withdrawn"] += len(before.keys() - proofs.keys())
             stale += [pair for pair, proof in before.items() if proofs.get(pair) != proof]
             fresh += [_row(pair, proof) for pair, proof in proofs.items() if before.get(pair) != proof]
         rows = pa.Table.from_pylist(fresh, schema=TABLES["duplicate_edges"].schema)
         return Settled({"duplicate_edges": rows}, _done(batch), +counts, {"duplicate_edges": _keys(stale)})
 
-    def _proofs(self, image_id: str) -> dict[Pair, Proof]:
-        of = self._known.evidence
-        found = {pair: prove(of[pair[0]], of[pair[1]]) for pair in self._known.candidates.get(image_id, ())}
-        return {pair: proof for pair, proof in found.items() if proof is not None}
+    def _look(self, image_ids: Sequence[str]) -> _Known:
+        """What is known of these due images: looked up together with those that come next, for it takes a scan."""
+        if not self._known.of.issuperset(image_ids):
+            at = self._due.index(image_ids[0])
+            self._known = self._looked_up(self._due[at : at + max(_AT_ONCE, len(image_ids))])
+        return self._known
 
-    @cached_property
-    def _known(self) -> _Known:
-        due = pa.table({"image_id": pa.array(sorted(self._due), pa.string())})
+    def _looked_up(self, image_ids: Sequence[str]) -> _Known:
+        due = pa.table({"image_id": pa.array(image_ids, pa.string())})
         met = self._workspace.query(candidate_sql(_images(), "due", CROWDING), due=due)
-        involved = pa.table({"image_id": pa.array(sorted({*met["a"].to_pylist(), *met["b"].to_pylist()}), pa.string())})
+        pairs = list(zip(met["a"].to_pylist(), met["b"].to_pylist(), strict=True))
+        involved = pa.table({"image_id": pa.array(sorted({name for pair in pairs for name in pair}), pa.string())})
         fields = ", ".join(DuplicateEvidence.__dataclass_fields__)
         evidence = self._workspace.query(
             f"SELECT {fields} FROM {_images()} SEMI JOIN involved USING (image_id)", involved=involved
         )
         edges = self._workspace.query(
-            f"SELECT a, b, distance, proof, proof_value FROM duplicate_edges WHERE method_version = '{_version()}' "
+            f"SELECT * FROM duplicate_edges WHERE method_version = '{_version()}' "
             "AND (a IN (SELECT image_id FROM due) OR b IN (SELECT image_id FROM due)) ORDER BY a, b",
             due=due,
-        ).to_pylist()
-        stored = {
-            (row["a"], row["b"]): Proof(distance=row["distance"], proof=row["proof"], value=row["proof_value"])
-            for row in edges
-        }
-        candidates = zip(met["a"].to_pylist(), met["b"].to_pylist(), strict=True)
-        return _Known(evidence_rows(evidence.to_pylist()), self._by_later(candidates), stored, self._by_later(stored))
+        )
+        stored = {(row["a"], row["b"]): _proof(row) for row in edges.to_pylist()}
+        of = frozenset(image_ids)
+        return _Known(of, evidence_rows(evidence.to_pylist()), self._by_later(pairs), stored, self._by_later(stored))
 
     def _by_later(self, pairs: Iterable[Pair]) -> Mapping[str, Sequence[Pair]]:
         """Each pair (a, b), a < b, under the later of those of its images that are due."""
         settled_with: dict[str, list[Pair]] = defaultdict(list)
         for a, b in pairs:
-            settled_with[b if b in self._due else a].append((a, b))
+            settled_with[b if b in self._waiting else a].append((a, b))
         return settled_with
+
+
+def _proof(row: Mapping[str, Any]) -> Proof:
+    return Proof(distance=row["distance"], proof=row["proof"], value=row["proof_value"])
 
 
 def _row(pair: Pair, proof: Proof) -> dict[str, object]:

@@ -205,6 +205,7 @@ def test_a_text_that_comes_later_is_held_against_what_was_proven_without_it(
 ) -> None:
     """One image a batch: both of a pair are due, in different batches."""
     monkeypatch.setattr(duplicates, "_BATCH", 1)
+    monkeypatch.setattr(duplicates, "_AT_ONCE", 2)
     workspace = fresh(tmp_path / "late")
     take_in(workspace, posters)
     look(workspace)
@@ -263,6 +264,7 @@ def test_killed_before_any_commit_it_ends_with_the_same_tables(
     half_read: Workspace, undisturbed: Workspace, commit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicates, "_BATCH", 1)
+    monkeypatch.setattr(duplicates, "_AT_ONCE", 2)
     shutil.copytree(half_read.path, tmp_path / "ws")
     killed = Workspace.open(str(tmp_path / "ws"))
     with monkeypatch.context() as patch:
