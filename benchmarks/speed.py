@@ -147,7 +147,6 @@ def _command(kind: str, place: Path, folder: Path, count: int) -> list[Figure]:
             name=f"{kind}: the whole command `flywheel ingest`, start-up included",
             measured=count / whole.cpu_s,
             unit="images/CPU-s",
-            target=SCALED_TARGET,
             note=f"{whole.cpu_s:.1f} CPU-s, {whole.wall_s:.1f} s, peak {whole.peak_mb:.0f} MB in all processes",
         ),
         Figure(

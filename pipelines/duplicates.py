@@ -21,7 +21,7 @@ from filters.duplicates import METHOD_VERSION, DuplicateEvidence, Proof, evidenc
 from filters.scorers import SCORERS
 from flywheel.records import Status
 from flywheel.schemas import TABLES
-from flywheel.workspace import Workspace
+from flywheel.workspace import Workspace, runs
 from pipelines.engine import Progress, Settled, Step, StepReport, drive, outcome_rows
 from pipelines.executors import Answers, Batch
 from pipelines.executors.inline import InlineExecutor
@@ -68,12 +68,26 @@ def find(workspace: Workspace, progress: Progress) -> StepReport:
     Counts `hot_buckets` and, as `capped`, the images that are compared with a few of one alone. Raises AnotherDriver.
     """
     report = drive(workspace, partial(_plan, workspace), InlineExecutor(), LAW, progress)
-    regroup(workspace, report.run_id or STEP)
+    if report.run_id is None and _derived_groups(workspace) is not None:  # a run was killed behind its last batch
+        run = runs.start(workspace, STEP, _version())
+        with run.recorded({}):
+            regroup(workspace, run.run_id)
+        run.end("finished", {})
     return report
 
 
 def regroup(workspace: Workspace, run_id: str) -> None:
-    """Derive `duplicate_groups` from the edges again, and replace the table where it differs."""
+    """Derive `duplicate_groups` from the edges again, and replace the table where it differs.
+
+    For a run that keeps others out: what is forgotten meanwhile must not come back.
+    """
+    derived = _derived_groups(workspace)
+    if derived is not None:
+        workspace.tables.replace("duplicate_groups", derived, run_id=run_id)
+
+
+def _derived_groups(workspace: Workspace) -> pa.Table | None:
+    """The groups as the edges have them now; None where the stored ones are the same."""
     edges = workspace.query(
         "SELECT e.*, l.width_px::BIGINT * l.height_px AS pixels_a, l.bytes AS bytes_a, "
         "r.width_px::BIGINT * r.height_px AS pixels_b, r.bytes AS bytes_b FROM duplicate_edges e "
@@ -85,9 +99,9 @@ def regroup(workspace: Workspace, run_id: str) -> None:
         {"image_id": image, "representative_id": representative, "distance": distance, "proof": proof}
         for image, (representative, distance, proof) in sorted(members.items())
     ]
-    if workspace.query("SELECT * FROM duplicate_groups ORDER BY image_id").to_pylist() != derived:
-        rows = pa.Table.from_pylist(derived, schema=TABLES["duplicate_groups"].schema)
-        workspace.tables.replace("duplicate_groups", rows, run_id=run_id)
+    if workspace.query("SELECT * FROM duplicate_groups ORDER BY image_id").to_pylist() == derived:
+        return None
+    return pa.Table.from_pylist(derived, schema=TABLES["duplicate_groups"].schema)
 
 
 def _plan(workspace: Workspace) -> Step:
@@ -96,6 +110,7 @@ def _plan(workspace: Workspace) -> Step:
     crowded = {"hot_buckets": roles["hot_buckets"][0].as_py(), "capped": roles.num_rows} if roles.num_rows else {}
     return Step(
         name=STEP,
+        finish=partial(regroup, workspace),
         config_hash=_version(),
         batches=(due[start : start + _BATCH] for start in range(0, len(due), _BATCH)),
         task=None,

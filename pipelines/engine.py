@@ -56,7 +56,7 @@ class Step:
     """One step over one workspace, planned: what it is about to do holds for the tables as they are now.
 
     `total` is the number of items when known. `task` is None for arithmetic on stored numbers, which the
-    settlement does inline.
+    settlement does inline. `finish` derives what depends on all of it, given the run's id, before the run ends.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Step:
     settle: Callable[[Batch, Answers], Settled]
     total: int | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    finish: Callable[[str], None] | None = None
     # Counts that the plan itself makes while it is consumed (items settled by earlier runs).
     planned: Counter[str] = field(default_factory=Counter)
 
@@ -135,6 +136,8 @@ def drive(
             step = plan()
         _commit_all(workspace, run, step, outcomes, executor, counts, progress)
         conserve(step.name, counts, law)
+        if step.finish is not None:
+            step.finish(run.run_id)
     run.end("finished", counts)
     return StepReport(step.name, run.run_id, dict(counts))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pyarrow as pa
 
 from filters.scorers.planes import Row, ScaledPlanes
@@ -32,7 +34,11 @@ SUMS = tuple(_sum_at(quality) for quality in range(1, 101))
 
 def quality_of(table: tuple[int, ...]) -> int:
     """The libjpeg quality (1..100) of equal coarseness: the nearest sum; the higher one of equals."""
-    total = sum(table)
+    return _quality_of_sum(sum(table))
+
+
+@lru_cache
+def _quality_of_sum(total: int) -> int:
     return max(range(1, 101), key=lambda quality: (-abs(SUMS[quality - 1] - total), quality))
 
 

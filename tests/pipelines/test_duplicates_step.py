@@ -17,10 +17,11 @@ from filters.duplicate_candidates import Crowding
 from filters.planted import layouts
 from filters.planted.scenes import photo
 from filters.scorers import SCORERS, measure_scaled
+from flywheel.errors import AnotherDriver
 from flywheel.images.views import ScaledView
 from flywheel.records import ImageFacts
 from flywheel.schemas import TABLES
-from flywheel.workspace import Workspace
+from flywheel.workspace import Workspace, runs
 from flywheel.workspace.tables import FencedTable
 from pipelines import duplicates
 from pipelines.duplicates import find
@@ -274,6 +275,32 @@ def test_killed_before_any_commit_it_ends_with_the_same_tables(
     look(killed)
     for name in ("duplicate_edges", "duplicate_groups", "outcomes"):
         assert table(killed, name) == table(undisturbed, name), name
+
+
+def test_killed_before_the_groups_are_derived_it_derives_them_in_a_run(
+    posters: list[Shot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = fresh(tmp_path / "ws")
+    take_in(workspace, [*posters, replace(posters[0], image_id="z", bytes=9)])
+    with monkeypatch.context() as patch:
+        patch.setattr(duplicates, "regroup", _die)
+        with pytest.raises(Killed):
+            look(workspace)
+    assert not represented(workspace)
+    forgetting = runs.start(workspace, "forget")
+    with pytest.raises(AnotherDriver):
+        look(workspace)
+    forgetting.end("finished", {})
+    look(workspace)
+    groups = represented(workspace)
+    assert "z" in groups or "z" in groups.values()
+    before = len(table(workspace, "run_events"))
+    look(workspace)
+    assert len(table(workspace, "run_events")) == before, "nothing to do records nothing"
+
+
+def _die(*_: object) -> None:
+    raise Killed
 
 
 def _die_before(patch: pytest.MonkeyPatch, commit: int) -> None:
