@@ -32,7 +32,8 @@ BITS = 1 << np.arange(len(FREQUENCIES))
 # Keys: the signs of the lowest frequencies of the whole picture and of five virtual crops (5 % off each side, and
 # 5 % of each length off at one of the four corners, in pixels of the base), and of the four quarters (an overlay in one
 # corner leaves three of them alone). The weakest signs are stored both ways. Of 1,084 random 5 % crops of 271 real
-# and planted pictures 1,076 share a key with the whole; with the whole and two centre crops it was 1,072, for as many keys.
+# and planted pictures 1,076 share a key with the whole; with the whole and two centre crops it was 1,072, for as
+# many keys.
 FRAME_PX = 5
 FRAMES = (
     (slice(None), slice(None)),

@@ -107,6 +107,14 @@ def test_a_number_may_be_misread_in_one_digit_of_four_and_is_another_in_two() ->
     assert not words_agree(text, text.replace("2024", "2035"))
 
 
+def test_a_number_in_one_digit_beside_other_names_is_another() -> None:
+    """Two planted posters whose pixels differ by two words and a date: as many as copies read badly may."""
+    one = "URBAN\nCONCERT\nRecital with Paula Reyes\nBroken water limits the water signal\nKyoto, 15 October 2026"
+    other = "MODERN\nCONCERT\nRecital with Paula Reyes\nBroken water limits the water signal\nQuito, 3 December 2029"
+    assert not words_agree(one, other)
+    assert words_agree(one, other.replace("2029", "2026"))
+
+
 def test_slips_add_up_on_a_table_of_small_digits() -> None:
     """As a half-size copy of a real table was read: three of its numbers are alone, on both sides."""
     rows = "\n".join(f"model{n} {n}3.{n}7 ({n}8) {n}1.4{n} ({n}9) 5{n}2" for n in range(1, 9))
