@@ -84,7 +84,9 @@ def _incomparable(active: Policy, policy: Policy) -> str | None:
 def _count(workspace: Workspace, policies: Sequence[Policy]) -> tuple[list[Funnel], int]:
     """The funnel of each policy, and the images that the second one judges otherwise than the first."""
     refresh(workspace, policies[0])
-    images = workspace.query("SELECT count(*) AS n FROM images")["n"][0].as_py()
-    counted = workspace.query(counts_sql(policies), sheet_views(workspace, policies[0])).to_pylist()
-    flipped = sum(row["images"] for row in counted if row["side"] is None)
+    # One query, so that both counts are of one moment; where nothing is counted there is one row all the same.
+    sql = f"FROM (SELECT count(*) AS listed FROM images) LEFT JOIN ({counts_sql(policies)}) ON true"
+    counted = workspace.query(sql, sheet_views(workspace, policies[0])).to_pylist()
+    images = counted[0]["listed"]
+    flipped = sum(row["images"] or 0 for row in counted if row["side"] is None)
     return [assemble(policy, counted, images, side) for side, policy in enumerate(policies)], flipped

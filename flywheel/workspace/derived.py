@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from flywheel.seeds import stable_hash
-from flywheel.workspace.engine import Views, needed, open_plan, plan, quote
+from flywheel.workspace.engine import Views, connect, needed, open_plan, plan, quote
 from flywheel.workspace.tables import Relation
 from flywheel.workspace.workspace import Workspace
 
@@ -36,15 +36,13 @@ def find(workspace: Workspace, name: str, sql: str, views: Views) -> Relation | 
 
 def keep(workspace: Workspace, name: str, sql: str, views: Views) -> None:
     """Answer our own SQL and keep the answer; what was kept of older sources goes after ten minutes."""
-    import duckdb
-
     if not workspace.is_local:
         return
     path = _path(workspace, name, sql, views)
     path.parent.mkdir(exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.aside")
     try:
-        with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+        with connect() as connection:
             open_plan(connection, plan(workspace.tables, sql, views))
             connection.execute(f"COPY ({sql}) TO {quote(str(aside))} (FORMAT parquet, ROW_GROUP_SIZE {_ROW_GROUP})")
         if path == _path(workspace, name, sql, views):  # else the tables moved on under the query

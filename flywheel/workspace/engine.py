@@ -136,13 +136,22 @@ def answer(tables: Tables, sql: str, views: Views, arrow: Mapping[str, pa.Table]
 
 def run(prepared: Plan, sql: str, arrow: Mapping[str, pa.Table] = MappingProxyType({})) -> pa.Table:
     """Run our own SQL over what was planned for it."""
-    import duckdb
-
-    with duckdb.connect(config={"python_enable_replacements": False}) as connection:
+    with connect() as connection:
         for name, table in arrow.items():
             connection.register(name, table)
         open_plan(connection, prepared)
         return connection.sql(sql).to_arrow_table()
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A DuckDB in memory for our own SQL.
+
+    Pushing partial aggregates down takes two fifths of the planning of a policy's fold and finds nothing there.
+    """
+    import duckdb
+
+    settings = {"python_enable_replacements": False, "disabled_optimizers": "partial_aggregate_pushdown"}
+    return duckdb.connect(config=settings)
 
 
 def open_plan(connection: duckdb.DuckDBPyConnection, prepared: Plan) -> None:
