@@ -33,7 +33,7 @@ def run(place: Path) -> Findings:
     )
     named = [
         ("funnel_under, in process", alone, TARGET_S),
-        ("what_if: two funnels and the images that flip", both, None),
+        ("what_if: two funnels and the images that flip", both, TARGET_S),
     ]
     figures = []
     for name, (cpu_s, wall_s), target in named:
