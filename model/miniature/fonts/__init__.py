@@ -1,0 +1,1 @@
+"""The fonts that the world is written in, cut down to its signs."""

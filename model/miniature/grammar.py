@@ -1,0 +1,122 @@
+"""Which scenes there are, and how one is drawn by lot.
+
+A kind says how many things and lines a scene has and what its captions may lean on: `pair` things are neighbours, so
+that a relation names the place of one of them; `many` things are alike, so that only their number tells scenes apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import comb
+from typing import TypeVar
+
+import numpy as np
+
+from model.miniature.scene import Line, Scene, Thing, occupied
+from model.miniature.vocabulary import (
+    BACKGROUNDS,
+    CELLS,
+    COLOURS,
+    LETTERS,
+    RELATIONS,
+    ROWS,
+    SCRIPTS,
+    SHAPES,
+    SIZES,
+    WORDS,
+    column_of,
+    contrasts,
+    row_of,
+)
+
+T = TypeVar("T")
+
+LOOKS = tuple(product(SIZES, COLOURS, SHAPES))
+# Of ten latin lines seven are letters by lot, one to five of them: those must be read, a known word may be guessed.
+RANDOM_LETTERS, MOST_LETTERS = 0.7, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """`things`: how many; `alike`: all of one look; `beside`: the first two are neighbours; `line`: words too."""
+
+    things: int
+    alike: bool = False
+    beside: bool = False
+    line: bool = False
+
+
+KINDS = {
+    "one": Kind(things=1),
+    "two": Kind(things=2),
+    "pair": Kind(things=2, beside=True),
+    "three": Kind(things=3),
+    "pair and one": Kind(things=3, beside=True),
+    "four": Kind(things=4),
+    "two alike": Kind(things=2, alike=True),
+    "three alike": Kind(things=3, alike=True),
+    "four alike": Kind(things=4, alike=True),
+    "word": Kind(things=0, line=True),
+    "word and one": Kind(things=1, line=True),
+    "word and two": Kind(things=2, line=True),
+}
+
+
+def sample(
+    rng: np.random.Generator,
+    kind: str | None = None,
+    *,
+    scripts: Collection[str] = SCRIPTS,
+    held_out: Collection[tuple[str, str]] = (),
+) -> Scene:
+    """A scene by lot; of any kind, all equally likely, where none is named.
+
+    No thing has a (colour, shape) that is `held_out`. Raises KeyError for a kind that is none.
+    """
+    wanted = KINDS[kind if kind is not None else _pick(rng, tuple(KINDS))]
+    background = _pick(rng, tuple(BACKGROUNDS))
+    lines = (_line(rng, background, tuple(scripts)),) if wanted.line else ()
+    taken = frozenset(cell for line in lines for cell in occupied(line))
+    cells = _cells(rng, wanted, [cell for cell in range(len(CELLS)) if cell not in taken])
+    allowed = [look for look in LOOKS if (look[1], look[2]) not in held_out]
+    looks = [_pick(rng, allowed)] * wanted.things if wanted.alike else [_pick(rng, allowed) for _ in cells]
+    things = tuple(
+        Thing(cell=cell, size=size, colour=colour, shape=shape)
+        for cell, (size, colour, shape) in zip(cells, looks, strict=True)
+    )
+    return Scene(background=background, things=things, lines=lines)
+
+
+def distinct_scenes(things: int) -> int:
+    """How many different scenes of so many things, without a line, there are."""
+    looks: int = len(LOOKS) ** things
+    return len(BACKGROUNDS) * comb(len(CELLS), things) * looks
+
+
+def _cells(rng: np.random.Generator, kind: Kind, free: list[int]) -> list[int]:
+    if not kind.beside:
+        return [int(cell) for cell in rng.choice(free, kind.things, replace=False)]
+    pairs = [
+        (one, other)
+        for one, other in product(free, repeat=2)
+        if (row_of(one) - row_of(other), column_of(one) - column_of(other)) in RELATIONS.values()
+    ]
+    first = list(_pick(rng, pairs))
+    rest = [cell for cell in free if cell not in first]
+    return first + [int(cell) for cell in rng.choice(rest, kind.things - 2, replace=False)]
+
+
+def _line(rng: np.random.Generator, background: str, scripts: tuple[str, ...]) -> Line:
+    script = _pick(rng, scripts)
+    text = _pick(rng, WORDS[script])
+    if script == "latin" and rng.random() < RANDOM_LETTERS:
+        text = "".join(_pick(rng, tuple(LETTERS)) for _ in range(int(rng.integers(1, MOST_LETTERS + 1))))
+    row = "middle" if script == "han vertical" else _pick(rng, ROWS)
+    colour = _pick(rng, [name for name in COLOURS if contrasts(name, background)])
+    return Line(row=row, text=text, script=script, colour=colour)
+
+
+def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    return choices[int(rng.integers(len(choices)))]

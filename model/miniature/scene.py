@@ -1,0 +1,161 @@
+"""A scene: what a picture of the world shows, and nothing about how it happens to be drawn.
+
+Equal scenes are equal records and have one `scene_id`, in whatever order they were put together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from flywheel.errors import FlywheelError
+from flywheel.seeds import stable_hash
+from model.miniature.vocabulary import (
+    BACKGROUNDS,
+    CELLS,
+    COLOURS,
+    MOST_THINGS,
+    RELATIONS,
+    ROWS,
+    SCRIPTS,
+    SHAPES,
+    SIZES,
+    column_of,
+    row_of,
+)
+
+
+class SceneError(FlywheelError):
+    """A scene that the world does not have; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Thing:
+    """An object in a cell of the grid (0 top left to 8 bottom right)."""
+
+    cell: int
+    shape: str
+    colour: str
+    size: str
+
+    @property
+    def look(self) -> tuple[str, str, str]:
+        return self.size, self.colour, self.shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Line:
+    """A word or two, in a row of the grid; vertical writing stands in its middle column instead, over all rows."""
+
+    row: str
+    text: str
+    script: str
+    colour: str
+
+    @property
+    def is_vertical(self) -> bool:
+        return self.script == "han vertical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """`subject` stands beside `other` (both places in `Scene.things`), one cell away."""
+
+    subject: int
+    relation: str
+    other: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Up to four things and up to one line, on a ground. Raises SceneError for what cannot be drawn apart."""
+
+    background: str
+    things: tuple[Thing, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "things", tuple(sorted(self.things)))
+        object.__setattr__(self, "lines", tuple(sorted(self.lines)))
+        for problem in _problems(self):
+            raise SceneError(problem)
+
+    @cached_property
+    def scene_id(self) -> str:
+        return stable_hash(self.as_dict())
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        """Every relation that holds between neighbours, told from both sides."""
+        return tuple(_relations(self.things))
+
+    def counts(self) -> Mapping[tuple[str, str, str], int]:
+        """How many things of each size, colour and shape."""
+        return Counter(thing.look for thing in self.things)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "background": self.background,
+            "things": [asdict(thing) for thing in self.things],
+            "lines": [asdict(line) for line in self.lines],
+        }
+
+    def to_json(self) -> str:
+        """Compact, as a grammar without white space makes a captioner write."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises SceneError for anything but a scene's JSON."""
+        try:
+            read = json.loads(text)
+            return cls(
+                background=read["background"],
+                things=tuple(Thing(**thing) for thing in read["things"]),
+                lines=tuple(Line(**line) for line in read["lines"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise SceneError(f"not a scene: {error}") from error
+
+
+def occupied(line: Line) -> frozenset[int]:
+    """The cells that a line needs for itself."""
+    if line.is_vertical:
+        return frozenset(cell for cell in range(len(CELLS)) if column_of(cell) == 1)
+    return frozenset(cell for cell in range(len(CELLS)) if ROWS[row_of(cell)] == line.row)
+
+
+def _problems(scene: Scene) -> Iterator[str]:
+    if scene.background not in BACKGROUNDS:
+        yield f"no background {scene.background!r}"
+    if not scene.things and not scene.lines:
+        yield "a scene shows something"
+    if len(scene.things) > MOST_THINGS or len(scene.lines) > 1:
+        yield f"at most {MOST_THINGS} things and one line"
+    for thing in scene.things:
+        known = thing.shape in SHAPES and thing.colour in COLOURS and thing.size in SIZES
+        if not known or type(thing.cell) is not int or not 0 <= thing.cell < len(CELLS):
+            yield f"no such thing: {thing}"
+    for line in scene.lines:
+        if line.script not in SCRIPTS or line.colour not in COLOURS or line.row not in ROWS or not line.text.strip():
+            yield f"no such line: {line}"
+        if line.is_vertical and line.row != "middle":
+            yield "a vertical line stands in the middle"
+    cells = [thing.cell for thing in scene.things]
+    if len(set(cells)) < len(cells):
+        yield "two things in one cell"
+    if any(occupied(line) & set(cells) for line in scene.lines):
+        yield "a thing stands where a line is"
+
+
+def _relations(things: tuple[Thing, ...]) -> Iterator[Relation]:
+    for subject, one in enumerate(things):
+        for other, two in enumerate(things):
+            apart = row_of(one.cell) - row_of(two.cell), column_of(one.cell) - column_of(two.cell)
+            for name, steps in RELATIONS.items():
+                if apart == steps:
+                    yield Relation(subject=subject, relation=name, other=other)
