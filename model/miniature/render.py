@@ -37,6 +37,7 @@ MIN_SIDE_PX, MAX_SIDE_PX = 64, 2048
 _PLACE, _SIZE, _COLOUR, _GROUND = 1.5 / 96, 0.04, 8, 6
 # A line's height, and the widest it may be, in shares of the side; a sign is at most so high and wide.
 _LINE_HIGH, _LINE_WIDE = 0.24, 0.92
+_LEADING = 1.05  # from one sign to the next below it, in heights
 # Drawn this much larger and averaged down, so that edges are as soft as a camera's: up to which side.
 _SUPERSAMPLING = ((256, 4), (1024, 2), (MAX_SIDE_PX, 1))
 _TRIAL_PX = 200  # text is measured at this size, where a pixel does not matter
@@ -82,32 +83,39 @@ def _thing(draw: ImageDraw.ImageDraw, thing: Thing, side: int, rng: np.random.Ge
 
 
 def _line(draw: ImageDraw.ImageDraw, line: Line, side: int, rng: np.random.Generator) -> Box:
-    """Signs side by side, or one below the other, as large as the place allows."""
-    signs = list(reversed(line.text)) if line.script in RIGHT_TO_LEFT else list(line.text)
-    trial = _font(line.script, _TRIAL_PX)
-    wide = max(trial.getlength(sign) for sign in signs)
-    long = len(signs) * _TRIAL_PX * 1.05 if line.is_vertical else sum(trial.getlength(sign) for sign in signs)
-    room = _LINE_WIDE * side
-    size = _TRIAL_PX * min(room / long, _LINE_HIGH * side / (wide if line.is_vertical else _TRIAL_PX))
-    font = _font(line.script, max(6, round(size)))
     colour = _near(rng, COLOURS[line.colour], _COLOUR)
     shift = rng.uniform(-_PLACE, _PLACE, 2) * side
+    font, places = typeset(line, side)
+    boxes = []
+    for sign, (x, y) in places:
+        at = (x + shift[0], y + shift[1])
+        draw.text(at, sign, font=font, fill=colour, anchor="mm")
+        boxes.append(draw.textbbox(at, sign, font=font, anchor="mm"))
+    corners = np.array(boxes) / side
+    (x0, y0), (x1, y1) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+def typeset(line: Line, side: int) -> tuple[ImageFont.FreeTypeFont, list[tuple[str, tuple[float, float]]]]:
+    """The font, and each sign with its middle in px, as the eye meets them: from the left, or from the top.
+
+    Signs stand side by side, or one below the other, as large as the place allows. Blanks are left out.
+    """
+    signs = list(reversed(line.text)) if line.script in RIGHT_TO_LEFT else list(line.text)
+    trial = _font(line.script, _TRIAL_PX)
+    lengths = [trial.getlength(sign) for sign in signs]
+    long = len(signs) * _TRIAL_PX * _LEADING if line.is_vertical else sum(lengths)
+    high = max(lengths) if line.is_vertical else _TRIAL_PX
+    font = _font(line.script, max(6, round(_TRIAL_PX * side * min(_LINE_WIDE / long, _LINE_HIGH / high))))
     if line.is_vertical:
-        pitch = font.size * 1.05
-        places = [(side / 2, side / 2 + (place - (len(signs) - 1) / 2) * pitch) for place in range(len(signs))]
+        offsets = [(at - (len(signs) - 1) / 2) * font.size * _LEADING for at in range(len(signs))]
+        middles = [(side / 2, side / 2 + offset) for offset in offsets]
     else:
         lengths = [font.getlength(sign) for sign in signs]
-        starts = np.concatenate([[0.0], np.cumsum(lengths)])
-        left, y = (side - starts[-1]) / 2, (ROWS.index(line.row) + 0.5) / GRID * side
-        places = [(left + start + length / 2, y) for start, length in zip(starts[:-1], lengths, strict=True)]
-    boxes = []
-    for sign, (x, y) in zip(signs, places, strict=True):
-        at = (float(x + shift[0]), float(y + shift[1]))
-        draw.text(at, sign, font=font, fill=colour, anchor="mm")
-        if sign != " ":
-            boxes.append(draw.textbbox(at, sign, font=font, anchor="mm"))
-    corners = np.array(boxes) / side
-    return (*map(float, corners[:, :2].min(axis=0)), *map(float, corners[:, 2:].max(axis=0)))  # type: ignore[return-value]
+        starts = (side - sum(lengths)) / 2 + np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+        y = (ROWS.index(line.row) + 0.5) / GRID * side
+        middles = [(float(start) + length / 2, y) for start, length in zip(starts, lengths, strict=True)]
+    return font, [(sign, middle) for sign, middle in zip(signs, middles, strict=True) if sign != " "]
 
 
 def _near(rng: np.random.Generator, colour: RGB, levels: int) -> RGB:
