@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from math import comb
 from typing import TypeVar
@@ -93,6 +94,13 @@ def distinct_scenes(things: int) -> int:
     """How many different scenes of so many things, without a line, there are."""
     looks: int = len(LOOKS) ** things
     return len(BACKGROUNDS) * comb(len(CELLS), things) * looks
+
+
+@cache
+def alphabet(script: str) -> tuple[str, ...]:
+    """Every sign that could stand in a line of the script."""
+    extra = LETTERS if script == "latin" else ""
+    return tuple(dict.fromkeys(sign for text in (*WORDS[script], extra) for sign in text if sign != " "))
 
 
 def _cells(rng: np.random.Generator, kind: Kind, free: list[int]) -> list[int]:

@@ -102,11 +102,11 @@ def typeset(line: Line, side: int) -> tuple[ImageFont.FreeTypeFont, list[tuple[s
     Signs stand side by side, or one below the other, as large as the place allows. Blanks are left out.
     """
     signs = list(reversed(line.text)) if line.script in RIGHT_TO_LEFT else list(line.text)
-    trial = _font(line.script, _TRIAL_PX)
+    trial = sign_font(line.script, _TRIAL_PX)
     lengths = [trial.getlength(sign) for sign in signs]
     long = len(signs) * _TRIAL_PX * _LEADING if line.is_vertical else sum(lengths)
     high = max(lengths) if line.is_vertical else _TRIAL_PX
-    font = _font(line.script, max(6, round(_TRIAL_PX * side * min(_LINE_WIDE / long, _LINE_HIGH / high))))
+    font = sign_font(line.script, max(6, round(_TRIAL_PX * side * min(_LINE_WIDE / long, _LINE_HIGH / high))))
     if line.is_vertical:
         offsets = [(at - (len(signs) - 1) / 2) * font.size * _LEADING for at in range(len(signs))]
         middles = [(side / 2, side / 2 + offset) for offset in offsets]
@@ -127,7 +127,8 @@ _FONTS: Mapping[str, str] = {"han": "han.otf", "han vertical": "han.otf"}
 
 
 @lru_cache(maxsize=64)
-def _font(script: str, size_px: int) -> ImageFont.FreeTypeFont:
+def sign_font(script: str, size_px: int) -> ImageFont.FreeTypeFont:
+    """The font that a script is written in."""
     data = _font_file(_FONTS.get(script, "letters.ttf"))
     # Sign by sign: no layout engine decides about order or ligatures, so every machine draws the same.
     return ImageFont.truetype(BytesIO(data), size_px, layout_engine=ImageFont.Layout.BASIC)
