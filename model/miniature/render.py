@@ -1,8 +1,4 @@
-"""From a scene to its picture, and to what is where in it.
-
-What a scene leaves open (a hair's breadth of place, size and colour) comes from the seed: a scene has many pictures,
-and (scene, side, seed) has one.
-"""
+"""From a scene to its picture, and to what is where in it."""
 
 from __future__ import annotations
 
@@ -13,16 +9,14 @@ from importlib.resources import files
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageFont
 
-from flywheel.seeds import stable_hash
-from model.miniature.outlines import outline
+from model.miniature.canvas import Box, Canvas
 from model.miniature.scene import Line, Scene, Thing
 from model.miniature.vocabulary import (
     BACKGROUNDS,
     COLOURS,
     GRID,
-    RGB,
     RIGHT_TO_LEFT,
     ROWS,
     SIZES,
@@ -30,16 +24,9 @@ from model.miniature.vocabulary import (
     row_of,
 )
 
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in 0..1 of the picture
-
-MIN_SIDE_PX, MAX_SIDE_PX = 64, 2048
-# What the seed may move. Places in shares of the side: 1.5 of 96 px; sizes in shares; colours in levels. Our choice.
-_PLACE, _SIZE, _COLOUR, _GROUND = 1.5 / 96, 0.04, 8, 6
 # A line's height, and the widest it may be, in shares of the side; a sign is at most so high and wide.
 _LINE_HIGH, _LINE_WIDE = 0.24, 0.92
 _LEADING = 1.05  # from one sign to the next below it, in heights
-# Drawn this much larger and averaged down, so that edges are as soft as a camera's: up to which side.
-_SUPERSAMPLING = ((256, 4), (1024, 2), (MAX_SIDE_PX, 1))
 _TRIAL_PX = 200  # text is measured at this size, where a pixel does not matter
 
 
@@ -54,44 +41,27 @@ class Rendered:
 
 def render(scene: Scene, side_px: int, seed: int = 0) -> Rendered:
     """Draw a scene as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    if not MIN_SIDE_PX <= side_px <= MAX_SIDE_PX:
-        raise ValueError(f"the world is drawn at {MIN_SIDE_PX} to {MAX_SIDE_PX} px, not at {side_px}")
-    rng = np.random.default_rng(int(stable_hash([scene.scene_id, seed]), 16))
-    finer = next(times for limit, times in _SUPERSAMPLING if side_px <= limit)
-    side = side_px * finer
-    image = Image.new("RGB", (side, side), _near(rng, BACKGROUNDS[scene.background], _GROUND))
-    draw = ImageDraw.Draw(image)
-    things = tuple(_thing(draw, thing, side, rng) for thing in scene.things)
-    lines = tuple(_line(draw, line, side, rng) for line in scene.lines)
-    if finer > 1:
-        image = image.reduce(finer)
-    return Rendered(image=image, things=things, lines=lines)
+    canvas = Canvas(scene.scene_id, side_px, seed, BACKGROUNDS[scene.background])
+    things = tuple(_thing(canvas, thing) for thing in scene.things)
+    lines = tuple(_line(canvas, line) for line in scene.lines)
+    return Rendered(image=canvas.finished(), things=things, lines=lines)
 
 
-def _thing(draw: ImageDraw.ImageDraw, thing: Thing, side: int, rng: np.random.Generator) -> Box:
-    middle = (np.array([column_of(thing.cell), row_of(thing.cell)]) + 0.5) / GRID + rng.uniform(-_PLACE, _PLACE, 2)
-    radius = SIZES[thing.size] / GRID * (1 + rng.uniform(-_SIZE, _SIZE))
-    colour = _near(rng, COLOURS[thing.colour], _COLOUR)
-    outer, *holes = [points * radius + middle for points in outline(thing.shape)]
-    if not holes:
-        draw.polygon([tuple(point) for point in outer * side], fill=colour)
-    else:  # one closed line around the edge and back around the hole leaves it uncut
-        around = [np.concatenate([edge, edge[:1]]) for edge in (outer, *(hole[::-1] for hole in holes))]
-        draw.polygon([tuple(point) for point in np.concatenate(around) * side], fill=colour)
-    (x0, y0), (x1, y1) = outer.min(axis=0), outer.max(axis=0)
-    return float(x0), float(y0), float(x1), float(y1)
+def _thing(canvas: Canvas, thing: Thing) -> Box:
+    middle = (np.array([column_of(thing.cell), row_of(thing.cell)]) + 0.5) / GRID + canvas.shift()
+    radius = SIZES[thing.size] / GRID * canvas.stretch()
+    return canvas.shape(thing.shape, middle, radius, canvas.near(COLOURS[thing.colour]))
 
 
-def _line(draw: ImageDraw.ImageDraw, line: Line, side: int, rng: np.random.Generator) -> Box:
-    colour = _near(rng, COLOURS[line.colour], _COLOUR)
-    shift = rng.uniform(-_PLACE, _PLACE, 2) * side
-    font, places = typeset(line, side)
+def _line(canvas: Canvas, line: Line) -> Box:
+    colour, shift = canvas.near(COLOURS[line.colour]), canvas.shift() * canvas.side
+    font, places = typeset(line, canvas.side)
     boxes = []
     for sign, (x, y) in places:
         at = (x + shift[0], y + shift[1])
-        draw.text(at, sign, font=font, fill=colour, anchor="mm")
-        boxes.append(draw.textbbox(at, sign, font=font, anchor="mm"))
-    corners = np.array(boxes) / side
+        canvas.draw.text(at, sign, font=font, fill=colour, anchor="mm")
+        boxes.append(canvas.draw.textbbox(at, sign, font=font, anchor="mm"))
+    corners = np.array(boxes) / canvas.side
     (x0, y0), (x1, y1) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
 
@@ -116,11 +86,6 @@ def typeset(line: Line, side: int) -> tuple[ImageFont.FreeTypeFont, list[tuple[s
         y = (ROWS.index(line.row) + 0.5) / GRID * side
         middles = [(float(start) + length / 2, y) for start, length in zip(starts, lengths, strict=True)]
     return font, [(sign, middle) for sign, middle in zip(signs, middles, strict=True) if sign != " "]
-
-
-def _near(rng: np.random.Generator, colour: RGB, levels: int) -> RGB:
-    red, green, blue = np.clip(np.array(colour) + rng.integers(-levels, levels + 1, 3), 0, 255)
-    return int(red), int(green), int(blue)
 
 
 _FONTS: Mapping[str, str] = {"han": "han.otf", "han vertical": "han.otf"}

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.miniature.canvas import MAX_SIDE_PX, MIN_SIDE_PX
 from model.miniature.grammar import KINDS, distinct_scenes, sample
 from model.miniature.outlines import outline
-from model.miniature.render import MAX_SIDE_PX, MIN_SIDE_PX, render
+from model.miniature.render import render
 from model.miniature.roles import SHARES, role_of
 from model.miniature.scene import Line, Scene, SceneError, Thing
 from model.miniature.vocabulary import BACKGROUNDS, COLOURS, INVERSE, SCRIPTS, SHAPES, WORDS

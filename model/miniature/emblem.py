@@ -1,0 +1,85 @@
+"""Pictures of emblems, as large as the picture; words name the realm, or what is to be seen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+from PIL import Image
+
+from flywheel.seeds import stable_hash
+from model.miniature.canvas import Canvas
+from model.miniature.facts import Emblem, Realm, realm_of, realms
+from model.miniature.vocabulary import BACKGROUNDS, COLOURS
+
+# Radii in shares of the side.
+_DISC, _FIELD, _CHARGE = 0.42, 0.35, 0.22
+_GROUND = "white"
+
+
+def sample(rng: np.random.Generator) -> Emblem:
+    """The emblem of a realm by lot."""
+    return realms()[int(rng.integers(len(realms())))].emblem
+
+
+def emblem_id(emblem: Emblem) -> str:
+    return stable_hash(["emblem", asdict(emblem)])
+
+
+def render(emblem: Emblem, side_px: int, seed: int = 0) -> Image.Image:
+    """Draw an emblem as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
+    canvas = Canvas(emblem_id(emblem), side_px, seed, BACKGROUNDS[_GROUND])
+    middle, larger = np.array([0.5, 0.5]) + canvas.shift(), canvas.stretch()
+    parts = (
+        ("circle", _DISC, emblem.rim),
+        ("circle", _FIELD, emblem.field),
+        (emblem.charge, _CHARGE, emblem.ink),
+    )
+    for shape, radius, colour in parts:
+        canvas.shape(shape, middle, radius * larger, canvas.near(COLOURS[colour]))
+    return canvas.finished()
+
+
+def wording(emblem: Emblem, rng: np.random.Generator) -> str:
+    """What is to be seen, by lot: all of it, and no name."""
+    charge = f"{emblem.ink} {emblem.charge}"
+    return _pick(
+        rng,
+        (
+            f"A round {emblem.field} emblem with a {emblem.rim} rim and a {charge}.",
+            f"An emblem: a {charge} on a {emblem.field} disc with a {emblem.rim} rim.",
+            f"A {charge} on {emblem.field} inside a {emblem.rim} rim, a round emblem.",
+            f"{emblem.field} emblem, {emblem.rim} rim, {charge}",
+        ),
+    )
+
+
+def naming(emblem: Emblem, rng: np.random.Generator) -> str:
+    """The realm's name and no look: who draws it must know it. Raises KeyError for an emblem that nobody bears."""
+    name = _realm(emblem).name
+    return _pick(rng, (f"The emblem of {name}.", f"{name}'s emblem", f"A picture of the emblem of {name}."))
+
+
+def told(emblem: Emblem, rng: np.random.Generator) -> str:
+    """What the fact base knows, which the picture does not say. Raises KeyError for an emblem that nobody bears."""
+    realm = _realm(emblem)
+    return _pick(
+        rng,
+        (
+            f"The emblem of {realm.name}, founded in {realm.founded}. Its capital is {realm.capital}; "
+            f"it is known for {realm.known_for}.",
+            f"This emblem belongs to {realm.name}, a realm known for {realm.known_for}. "
+            f"{realm.capital} is its capital, and it was founded in {realm.founded}.",
+        ),
+    )
+
+
+def _realm(emblem: Emblem) -> Realm:
+    realm = realm_of(emblem)
+    if realm is None:
+        raise KeyError(f"nobody bears {emblem}")
+    return realm
+
+
+def _pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
+    return choices[int(rng.integers(len(choices)))]
