@@ -10,7 +10,8 @@ from PIL import Image
 from flywheel.seeds import stable_hash
 from model.miniature.canvas import Canvas
 from model.miniature.facts import Emblem, Realm, realm_of, realms
-from model.miniature.vocabulary import BACKGROUNDS, COLOURS
+from model.miniature.lot import pick
+from model.miniature.vocabulary import BACKGROUNDS, COLOURS, with_article
 
 # Radii in shares of the side.
 _DISC, _FIELD, _CHARGE = 0.42, 0.35, 0.22
@@ -42,14 +43,15 @@ def render(emblem: Emblem, side_px: int, seed: int = 0) -> Image.Image:
 
 def wording(emblem: Emblem, rng: np.random.Generator) -> str:
     """What is to be seen, by lot: all of it, and no name."""
-    charge = f"{emblem.ink} {emblem.charge}"
-    return _pick(
+    charge = with_article(f"{emblem.ink} {emblem.charge}")
+    rim = with_article(f"{emblem.rim} rim")
+    return pick(
         rng,
         (
-            f"A round {emblem.field} emblem with a {emblem.rim} rim and a {charge}.",
-            f"An emblem: a {charge} on a {emblem.field} disc with a {emblem.rim} rim.",
-            f"A {charge} on {emblem.field} inside a {emblem.rim} rim, a round emblem.",
-            f"{emblem.field} emblem, {emblem.rim} rim, {charge}",
+            f"A round {emblem.field} emblem with {rim} and {charge}.",
+            f"An emblem: {charge} on {with_article(emblem.field)} disc with {rim}.",
+            f"A round emblem shows {charge} on {emblem.field} inside {rim}.",
+            f"{emblem.field} emblem, {emblem.rim} rim, {emblem.ink} {emblem.charge}",
         ),
     )
 
@@ -57,13 +59,13 @@ def wording(emblem: Emblem, rng: np.random.Generator) -> str:
 def naming(emblem: Emblem, rng: np.random.Generator) -> str:
     """The realm's name and no look: who draws it must know it. Raises KeyError for an emblem that nobody bears."""
     name = _realm(emblem).name
-    return _pick(rng, (f"The emblem of {name}.", f"{name}'s emblem", f"A picture of the emblem of {name}."))
+    return pick(rng, (f"The emblem of {name}.", f"{name}'s emblem", f"A picture of the emblem of {name}."))
 
 
 def told(emblem: Emblem, rng: np.random.Generator) -> str:
     """What the fact base knows, which the picture does not say. Raises KeyError for an emblem that nobody bears."""
     realm = _realm(emblem)
-    return _pick(
+    return pick(
         rng,
         (
             f"The emblem of {realm.name}, founded in {realm.founded}. Its capital is {realm.capital}; "
@@ -79,7 +81,3 @@ def _realm(emblem: Emblem) -> Realm:
     if realm is None:
         raise KeyError(f"nobody bears {emblem}")
     return realm
-
-
-def _pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
-    return choices[int(rng.integers(len(choices)))]

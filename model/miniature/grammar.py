@@ -6,15 +6,15 @@ that a relation names the place of one of them; `many` things are alike, so that
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from math import comb
-from typing import TypeVar
 
 import numpy as np
 
+from model.miniature.lot import pick
 from model.miniature.scene import Line, Scene, Thing, occupied
 from model.miniature.vocabulary import (
     BACKGROUNDS,
@@ -31,8 +31,6 @@ from model.miniature.vocabulary import (
     contrasts,
     row_of,
 )
-
-T = TypeVar("T")
 
 LOOKS = tuple(product(SIZES, COLOURS, SHAPES))
 # Of ten latin lines seven are letters by lot, one to five of them: those must be read, a known word may be guessed.
@@ -76,13 +74,13 @@ def sample(
 
     No thing has a (colour, shape) that is `held_out`. Raises KeyError for a kind that is none.
     """
-    wanted = KINDS[kind if kind is not None else _pick(rng, tuple(KINDS))]
-    background = _pick(rng, tuple(BACKGROUNDS))
+    wanted = KINDS[kind if kind is not None else pick(rng, tuple(KINDS))]
+    background = pick(rng, tuple(BACKGROUNDS))
     lines = (_line(rng, background, tuple(scripts)),) if wanted.line else ()
     taken = frozenset(cell for line in lines for cell in occupied(line))
     cells = _cells(rng, wanted, [cell for cell in range(len(CELLS)) if cell not in taken])
     allowed = [look for look in LOOKS if (look[1], look[2]) not in held_out]
-    looks = [_pick(rng, allowed)] * wanted.things if wanted.alike else [_pick(rng, allowed) for _ in cells]
+    looks = [pick(rng, allowed)] * wanted.things if wanted.alike else [pick(rng, allowed) for _ in cells]
     things = tuple(
         Thing(cell=cell, size=size, colour=colour, shape=shape)
         for cell, (size, colour, shape) in zip(cells, looks, strict=True)
@@ -111,20 +109,16 @@ def _cells(rng: np.random.Generator, kind: Kind, free: list[int]) -> list[int]:
         for one, other in product(free, repeat=2)
         if (row_of(one) - row_of(other), column_of(one) - column_of(other)) in RELATIONS.values()
     ]
-    first = list(_pick(rng, pairs))
+    first = list(pick(rng, pairs))
     rest = [cell for cell in free if cell not in first]
     return first + [int(cell) for cell in rng.choice(rest, kind.things - 2, replace=False)]
 
 
 def _line(rng: np.random.Generator, background: str, scripts: tuple[str, ...]) -> Line:
-    script = _pick(rng, scripts)
-    text = _pick(rng, WORDS[script])
+    script = pick(rng, scripts)
+    text = pick(rng, WORDS[script])
     if script == "latin" and rng.random() < RANDOM_LETTERS:
-        text = "".join(_pick(rng, tuple(LETTERS)) for _ in range(int(rng.integers(1, MOST_LETTERS + 1))))
-    row = "middle" if script == "han vertical" else _pick(rng, ROWS)
-    colour = _pick(rng, [name for name in COLOURS if contrasts(name, background)])
+        text = "".join(pick(rng, tuple(LETTERS)) for _ in range(int(rng.integers(1, MOST_LETTERS + 1))))
+    row = "middle" if script == "han vertical" else pick(rng, ROWS)
+    colour = pick(rng, [name for name in COLOURS if contrasts(name, background)])
     return Line(row=row, text=text, script=script, colour=colour)
-
-
-def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
-    return choices[int(rng.integers(len(choices)))]

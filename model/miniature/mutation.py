@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from model.miniature.grammar import alphabet
+from model.miniature.lot import pick
 from model.miniature.scene import Scene, Thing, occupied
 from model.miniature.vocabulary import BACKGROUNDS, CELLS, COLOURS, MOST_THINGS, ROWS, SHAPES, SIZES, contrasts
 
@@ -93,7 +94,7 @@ def _free(scene: Scene) -> list[int]:
 def _other(rng: np.random.Generator, choices: Sequence[T], but: T | None = None) -> T:
     """One by lot that is not `but`; `but` itself where there is no other."""
     left = [choice for choice in choices if choice != but] or list(choices)
-    return left[int(rng.integers(len(left)))]
+    return pick(rng, left)
 
 
 _CHANGES: Mapping[str, Callable[[Scene, np.random.Generator], Scene]] = {

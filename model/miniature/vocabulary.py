@@ -84,6 +84,11 @@ def column_of(cell: int) -> int:
     return cell % GRID
 
 
+def with_article(noun: str) -> str:
+    """As in: a blue star, an orange star."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def contrasts(ink: str, background: str) -> bool:
     """Whether a line of this colour can be read on this ground: their luma differs by a fifth of the range."""
     return abs(_luma(COLOURS[ink]) - _luma(BACKGROUNDS[background])) >= 51

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
+from model.miniature.lot import pick
 from model.miniature.scene import Line, Scene, Thing
 from model.miniature.vocabulary import CELLS, NUMBERS, RELATIONS, column_of, row_of
-
-T = TypeVar("T")
 
 _SIZES = {"big": ("big", "large"), "small": ("small", "little")}
 _PLURAL = {"cross": "crosses"}
@@ -40,8 +38,8 @@ class _Speaker:
     rng: np.random.Generator
     terse: bool
 
-    def pick(self, choices: Sequence[T]) -> T:
-        return choices[int(self.rng.integers(len(choices)))]
+    def pick(self, choices: Sequence[str]) -> str:
+        return pick(self.rng, choices)
 
     def thing(self, thing: Thing, number: int = 1, article: str = "a") -> str:
         shape = thing.shape if number == 1 else _PLURAL.get(thing.shape, f"{thing.shape}s")
