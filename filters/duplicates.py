@@ -15,7 +15,7 @@ from filters.duplicate_proof import IDENTITY, Fit, Picture, Warp, align, contras
 from filters.duplicate_words import words_agree, words_equal
 
 # Of the proof and of who is compared with whom: what another version has compared is compared again.
-METHOD_VERSION = "near-2"
+METHOD_VERSION = "near-3"
 
 THUMB_PX, CHROMA_PX, FINE_PX = 32, 8, 96
 
@@ -76,8 +76,8 @@ def hamming(a: int, b: int) -> int:
 def prove(a: DuplicateEvidence, b: DuplicateEvidence) -> Proof | None:
     """The second proof, or None where the two are different pictures. Symmetric; an image matches itself.
 
-    Everything must fit at 32 px, but for a compact overlay; colours must agree. Where both are text-dense the
-    same is asked at 96 px; where both were read, the words must agree, and equal words make up for blurred ones.
+    Everything must fit at 32 px, but for a compact overlay; colours must agree. Where one is text-dense and both were
+    read, the words must agree; where both are, the same is asked at 96 px, and equal words make up for blurred ones.
     """
     first, second = sorted((a, b), key=lambda e: (e.thumb, e.fine or b"", e.width_px, e.height_px, e.image_id))
     if _aspect(first, second) > MAX_ASPECT or (_blank(first) and a.image_id != b.image_id):
@@ -129,12 +129,14 @@ def evidence_rows(rows: Iterable[Mapping[str, object]]) -> dict[str, DuplicateEv
 
 def _asked(a: DuplicateEvidence, b: DuplicateEvidence) -> tuple[str, Fit | None] | None:
     """The name of the proof and what is asked at 96 px, if anything; None where no pixels can prove the pair."""
-    if a.fine is None or b.fine is None:
+    if a.fine is None and b.fine is None:
+        return "thumbnail", None
+    if a.text is not None and b.text is not None and not words_agree(a.text, b.text):
+        return None
+    if a.fine is None or b.fine is None:  # a small copy of a poster has strokes too faint to be text-dense
         return "thumbnail", None
     if a.text is None or b.text is None:
         return "fine_thumbnail", FINE
-    if not words_agree(a.text, b.text):
-        return None
     return "words", READ if words_equal(a.text, b.text) else FINE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -159,6 +160,18 @@ def test_words_part_what_thumbnails_cannot_and_prove_what_they_can() -> None:
     assert same is not None
     assert same.proof == "words"
     assert prove(evidence("a", original, read), evidence("b", original, other)) is None
+
+
+def test_words_part_a_small_poster_whose_strokes_are_faint_from_a_large_one() -> None:
+    """Halved, a poster may fall below the density from which the fine thumbnail is kept: 32 px would merge the two."""
+    one = posters(1)[0]
+    first, second = "first night at the harbour hall 2024", "summer market under the old bridge 2026"
+    large, faint = evidence("a", one, first), replace(evidence("b", one, second), fine=None)
+    assert large.fine is not None
+    assert prove(large, faint) is None
+    assert prove(large, replace(faint, text=first)) is not None
+    assert prove(large, replace(faint, text=None)) is not None, "unread, the thumbnail decides"
+    assert prove(replace(large, fine=None), faint) is not None, "without dense text words are chance readings"
 
 
 def test_a_recoloured_picture_is_another_picture() -> None:
