@@ -24,6 +24,7 @@ from model.miniature.vocabulary import (
     LETTERS,
     RELATIONS,
     column_of,
+    is_dark,
     row_of,
     with_article,
 )
@@ -133,7 +134,7 @@ def render(diagram: Diagram, side_px: int, seed: int = 0) -> Drawn:
     nodes = []
     for node in diagram.nodes:
         nodes.append(canvas.shape(node.shape, middles[node.name], _NODE, canvas.near(COLOURS[node.colour])))
-        _write(canvas, middles[node.name], node.name, _NAME, _PAPER if _is_dark(node.colour) else _INK)
+        _write(canvas, middles[node.name], node.name, _NAME, _PAPER if is_dark(node.colour) else _INK)
     return Drawn(image=canvas.finished(), nodes=tuple(nodes), labels=labels)
 
 
@@ -189,11 +190,6 @@ def _write(canvas: Canvas, middle: np.ndarray, sign: str, high: float, colour: t
     canvas.draw.text(at, sign, font=font, fill=canvas.near(colour), anchor="mm")
     x0, y0, x1, y1 = (edge / canvas.side for edge in canvas.draw.textbbox(at, sign, font=font, anchor="mm"))
     return x0, y0, x1, y1
-
-
-def _is_dark(colour: str) -> bool:
-    red, green, blue = COLOURS[colour]
-    return 0.299 * red + 0.587 * green + 0.114 * blue < 140
 
 
 def _place(cell: int) -> str:

@@ -94,5 +94,10 @@ def contrasts(ink: str, background: str) -> bool:
     return abs(_luma(COLOURS[ink]) - _luma(BACKGROUNDS[background])) >= 51
 
 
+def is_dark(colour: str) -> bool:
+    """Whether white is read better on it than black."""
+    return _luma(COLOURS[colour]) < 140
+
+
 def _luma(rgb: RGB) -> float:
     return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
