@@ -6,19 +6,16 @@ show one creature is a question with an exact answer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
-from flywheel.seeds import stable_hash
 from model.miniature.canvas import Canvas, Place
 from model.miniature.lot import pick
-from model.miniature.scene import SceneError
+from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import BACKGROUNDS, COLOURS, RGB, with_article
 
 _DARK, _LIGHT = (35, 30, 30), (250, 248, 240)
@@ -62,8 +59,8 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Creature:
-    """A creature as it is dressed. Raises SceneError for what the world does not have."""
+class Creature(Subject):
+    """A creature as it is dressed. Raises SubjectError for what the world does not have."""
 
     identity: Identity
     accessory: str = "none"
@@ -71,23 +68,11 @@ class Creature:
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
-            raise SceneError(problem)
-
-    @cached_property
-    def creature_id(self) -> str:
-        return stable_hash(["creature", asdict(self)])
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
+            raise SubjectError(problem)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises SceneError for anything but a creature's JSON."""
-        try:
-            read = json.loads(text)
-            return cls(**read | {"identity": Identity(**read["identity"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise SceneError(f"not a creature: {error}") from error
+    def from_dict(cls, read: Mapping[str, Any]) -> Self:
+        return cls(**{**read, "identity": Identity(**read["identity"])})
 
 
 def sample(rng: np.random.Generator) -> Creature:
@@ -107,7 +92,7 @@ def distinct_identities() -> int:
 
 def render(creature: Creature, side_px: int, seed: int = 0) -> Image.Image:
     """Draw a portrait as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    canvas = Canvas(creature.creature_id, side_px, seed, BACKGROUNDS["white"])
+    canvas = Canvas(creature.subject_id, side_px, seed, BACKGROUNDS["white"])
     who, middle = creature.identity, np.array([0.5, 0.56]) + canvas.shift()
     fur = canvas.near(COLOURS[who.colour])
     wide, high = _HEADS[who.head]

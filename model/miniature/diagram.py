@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
-from flywheel.seeds import stable_hash
 from model.miniature.canvas import Box, Canvas
 from model.miniature.lot import pick
 from model.miniature.render import sign_font
-from model.miniature.scene import SceneError
+from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import (
     BACKGROUNDS,
     CELLS,
@@ -56,8 +53,8 @@ class Edge:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagram:
-    """Two to four nodes and arrows between neighbours. Raises SceneError for what cannot be drawn apart."""
+class Diagram(Subject):
+    """Two to four nodes and arrows between neighbours. Raises SubjectError for what cannot be drawn apart."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -66,31 +63,15 @@ class Diagram:
         object.__setattr__(self, "nodes", tuple(sorted(self.nodes)))
         object.__setattr__(self, "edges", tuple(sorted(self.edges)))
         for problem in _problems(self):
-            raise SceneError(problem)
-
-    @cached_property
-    def diagram_id(self) -> str:
-        return stable_hash(["diagram", self.as_dict()])
+            raise SubjectError(problem)
 
     def node(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"nodes": [asdict(node) for node in self.nodes], "edges": [asdict(edge) for edge in self.edges]}
-
-    def to_json(self) -> str:
-        return json.dumps(self.as_dict(), separators=(",", ":"))
-
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises SceneError for anything but a diagram's JSON."""
-        try:
-            read = json.loads(text)
-            return cls(
-                nodes=tuple(Node(**node) for node in read["nodes"]), edges=tuple(Edge(**edge) for edge in read["edges"])
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise SceneError(f"not a diagram: {error}") from error
+    def from_dict(cls, read: Mapping[str, Any]) -> Self:
+        edges = tuple(Edge(**edge) for edge in read["edges"])
+        return cls(nodes=tuple(Node(**node) for node in read["nodes"]), edges=edges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +109,7 @@ def neighbours(cell: int) -> list[int]:
 
 def render(diagram: Diagram, side_px: int, seed: int = 0) -> Drawn:
     """Draw a diagram as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    canvas = Canvas(diagram.diagram_id, side_px, seed, BACKGROUNDS[_GROUND])
+    canvas = Canvas(diagram.subject_id, side_px, seed, BACKGROUNDS[_GROUND])
     middles = {node.name: (np.array([column_of(node.cell), row_of(node.cell)]) + 0.5) / GRID for node in diagram.nodes}
     labels = tuple(_arrow(canvas, middles[edge.source], middles[edge.target], edge.label) for edge in diagram.edges)
     nodes = []

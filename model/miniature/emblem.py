@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 from PIL import Image
 
-from flywheel.seeds import stable_hash
 from model.miniature.canvas import Canvas
 from model.miniature.facts import Emblem, Realm, realm_of, realms
 from model.miniature.lot import pick
@@ -23,13 +20,9 @@ def sample(rng: np.random.Generator) -> Emblem:
     return realms()[int(rng.integers(len(realms())))].emblem
 
 
-def emblem_id(emblem: Emblem) -> str:
-    return stable_hash(["emblem", asdict(emblem)])
-
-
 def render(emblem: Emblem, side_px: int, seed: int = 0) -> Image.Image:
     """Draw an emblem as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    canvas = Canvas(emblem_id(emblem), side_px, seed, BACKGROUNDS[_GROUND])
+    canvas = Canvas(emblem.subject_id, side_px, seed, BACKGROUNDS[_GROUND])
     middle, larger = np.array([0.5, 0.5]) + canvas.shift(), canvas.stretch()
     parts = (
         ("circle", _DISC, emblem.rim),

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import product
 
 from flywheel.seeds import stable_hash
+from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import COLOURS, SHAPES
 
 NUMBER_OF_REALMS = 48
@@ -37,14 +38,19 @@ _ENDINGS = ("mora", "wick", "dun", "avel", "stad", "ethia", "holm", "una", "gard
 _CRAFTS = ("glass", "silk", "clocks", "salt", "maps", "bells", "honey", "paper")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Emblem:
-    """A charge (a shape) on a disc with a rim. No two of its neighbouring colours are alike."""
+@dataclass(frozen=True, kw_only=True)
+class Emblem(Subject):
+    """A charge (a shape) on a disc with a rim. Raises SubjectError where two neighbouring colours are alike."""
 
     field: str
     rim: str
     charge: str
     ink: str
+
+    def __post_init__(self) -> None:
+        known = self.charge in SHAPES and all(colour in COLOURS for colour in (self.field, self.rim, self.ink))
+        if not known or self.field in (self.rim, self.ink):
+            raise SubjectError(f"no such emblem: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

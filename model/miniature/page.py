@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
-from flywheel.seeds import stable_hash
 from model.miniature.canvas import Box, Canvas
 from model.miniature.lot import pick
 from model.miniature.render import sign_font
-from model.miniature.scene import SceneError
+from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import (
     BACKGROUNDS,
     COLOURS,
@@ -37,10 +34,10 @@ _LONGEST = 7  # signs of a word on a page: more would be too small at 96 px
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class Page(Subject):
     """A title and one to four lines in one script. A poster has a picture of one shape, a slide a coloured band.
 
-    Raises SceneError for what the world does not have.
+    Raises SubjectError for what the world does not have.
     """
 
     layout: str
@@ -52,28 +49,16 @@ class Page:
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
-            raise SceneError(problem)
-
-    @cached_property
-    def page_id(self) -> str:
-        return stable_hash(["page", asdict(self)])
+            raise SubjectError(problem)
 
     @property
     def transcript(self) -> tuple[str, ...]:
         """All writing in the order in which it is read: the title, then column by column."""
         return (self.title, *self.lines)
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
-
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises SceneError for anything but a page's JSON."""
-        try:
-            read = json.loads(text)
-            return cls(**read | {"lines": tuple(read["lines"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise SceneError(f"not a page: {error}") from error
+    def from_dict(cls, read: Mapping[str, Any]) -> Self:
+        return cls(**{**read, "lines": tuple(read["lines"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +90,7 @@ def sample(rng: np.random.Generator) -> Page:
 
 def render(page: Page, side_px: int, seed: int = 0) -> Printed:
     """Print a page as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    canvas = Canvas(page.page_id, side_px, seed, BACKGROUNDS["white"])
+    canvas = Canvas(page.subject_id, side_px, seed, BACKGROUNDS["white"])
     colour = canvas.near(COLOURS[page.colour])
     if page.shape is not None:
         canvas.shape(page.shape, np.array([0.5, 0.24]) + canvas.shift(), 0.2 * canvas.stretch(), colour)

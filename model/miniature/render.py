@@ -41,7 +41,7 @@ class Rendered:
 
 def render(scene: Scene, side_px: int, seed: int = 0) -> Rendered:
     """Draw a scene as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    canvas = Canvas(scene.scene_id, side_px, seed, BACKGROUNDS[scene.background])
+    canvas = Canvas(scene.subject_id, side_px, seed, BACKGROUNDS[scene.background])
     things = tuple(_thing(canvas, thing) for thing in scene.things)
     lines = tuple(_line(canvas, line) for line in scene.lines)
     return Rendered(image=canvas.finished(), things=things, lines=lines)

@@ -10,9 +10,9 @@ from flywheel.seeds import stable_hash
 SHARES: Mapping[str, int] = {"train": 85, "triage": 5, "gate": 5, "report": 5}
 
 
-def role_of(scene_id: str, wording: str) -> str:
+def role_of(subject_id: str, wording: str) -> str:
     """The one role of a prompt, from its scene and its words alone: nothing can cross over."""
-    place = int(stable_hash([scene_id, wording]), 16) % sum(SHARES.values())
+    place = int(stable_hash([subject_id, wording]), 16) % sum(SHARES.values())
     for role, share in SHARES.items():
         if place < share:
             return role

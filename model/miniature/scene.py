@@ -1,19 +1,16 @@
 """A scene: what a picture of the world shows, and nothing about how it happens to be drawn.
 
-Equal scenes are equal records and have one `scene_id`, in whatever order they were put together.
+Equal scenes are equal, in whatever order they were put together.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Self
 
-from flywheel.errors import FlywheelError
-from flywheel.seeds import stable_hash
+from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import (
     BACKGROUNDS,
     CELLS,
@@ -27,10 +24,6 @@ from model.miniature.vocabulary import (
     column_of,
     row_of,
 )
-
-
-class SceneError(FlywheelError):
-    """A scene that the world does not have; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -71,8 +64,8 @@ class Relation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """Up to four things and up to one line, on a ground. Raises SceneError for what cannot be drawn apart."""
+class Scene(Subject):
+    """Up to four things and up to one line, on a ground. Raises SubjectError for what cannot be drawn apart."""
 
     background: str
     things: tuple[Thing, ...] = ()
@@ -82,11 +75,7 @@ class Scene:
         object.__setattr__(self, "things", tuple(sorted(self.things)))
         object.__setattr__(self, "lines", tuple(sorted(self.lines)))
         for problem in _problems(self):
-            raise SceneError(problem)
-
-    @cached_property
-    def scene_id(self) -> str:
-        return stable_hash(self.as_dict())
+            raise SubjectError(problem)
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -97,29 +86,10 @@ class Scene:
         """How many things of each size, colour and shape."""
         return Counter(thing.look for thing in self.things)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "background": self.background,
-            "things": [asdict(thing) for thing in self.things],
-            "lines": [asdict(line) for line in self.lines],
-        }
-
-    def to_json(self) -> str:
-        """Compact, as a grammar without white space makes a captioner write."""
-        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"))
-
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Raises SceneError for anything but a scene's JSON."""
-        try:
-            read = json.loads(text)
-            return cls(
-                background=read["background"],
-                things=tuple(Thing(**thing) for thing in read["things"]),
-                lines=tuple(Line(**line) for line in read["lines"]),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise SceneError(f"not a scene: {error}") from error
+    def from_dict(cls, read: Mapping[str, Any]) -> Self:
+        things = tuple(Thing(**thing) for thing in read["things"])
+        return cls(background=read["background"], things=things, lines=tuple(Line(**line) for line in read["lines"]))
 
 
 def occupied(line: Line) -> frozenset[int]:
