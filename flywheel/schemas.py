@@ -136,6 +136,24 @@ _TABLES: Sequence[TableSpec] = (
         },
     ),
     _spec(
+        "embeddings",
+        "subject_id subject_kind model_id",
+        "a vector of length one by one model: of an image, of a caption",
+        {
+            "subject_id": TEXT,
+            "subject_kind": TEXT,
+            "model_id": TEXT,
+            # Rounded to float16, which Delta has not: half the digits are zero and compress away.
+            "vector": pa.list_(pa.float32()),
+        },
+    ),
+    _spec(
+        "tags",
+        "tag image_id",
+        "a label that somebody gave an image",
+        {"tag": TEXT, "image_id": TEXT, "actor": TEXT, "at": TEXT, "how": TEXT},
+    ),
+    _spec(
         "pairs",
         "pair_id",
         "an edit: reference images, target, instruction",

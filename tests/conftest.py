@@ -7,9 +7,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from filters.planted.render import render
 from filters.planted.truth import Planted
+
+# A change is judged by what it changes, not by the luck of a draw; to look for what nobody has seen yet, run
+# `pytest --hypothesis-profile explore` now and then.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("repeatable")
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 

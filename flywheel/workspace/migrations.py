@@ -21,7 +21,12 @@ class Migration:
     tables: tuple[TableSpec, ...]
 
 
-MIGRATIONS: Sequence[Migration] = (Migration(1, "the core tables", tuple(TABLES.values())),)
+_SINCE_2 = ("embeddings", "tags")
+
+MIGRATIONS: Sequence[Migration] = (
+    Migration(1, "the core tables", tuple(spec for name, spec in TABLES.items() if name not in _SINCE_2)),
+    Migration(2, "vectors and tags", tuple(TABLES[name] for name in _SINCE_2)),
+)
 
 FORMAT = MIGRATIONS[-1].number
 
