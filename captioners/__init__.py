@@ -1,1 +1,6 @@
-"""The four caption kinds: prompt, JSON schema, parser, verifier."""
+"""The four kinds of captions: what is asked, in which shape it is answered, and when an answer counts."""
+
+from captioners.kind import Given, Kind
+from captioners.registry import CAPTIONERS
+
+__all__ = ["CAPTIONERS", "Given", "Kind"]

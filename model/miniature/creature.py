@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from model.miniature.canvas import Canvas, Place
-from model.miniature.lot import pick
+from model.miniature.lot import Lot, pick
 from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import BACKGROUNDS, COLOURS, RGB, with_article
 
@@ -109,7 +109,7 @@ def render(creature: Creature, side_px: int, seed: int = 0) -> Image.Image:
     return canvas.finished()
 
 
-def wording(creature: Creature, rng: np.random.Generator) -> str:
+def wording(creature: Creature, rng: Lot) -> str:
     """All of a creature, by lot."""
     who = creature.identity
     noun = with_article(f"{who.pattern} {who.colour} {who.kind}" if who.kind != "person" else f"{who.colour} person")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model.miniature.canvas import Box, Canvas
-from model.miniature.lot import pick
+from model.miniature.lot import Lot, pick
 from model.miniature.render import sign_font
 from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import (
@@ -119,7 +119,7 @@ def render(diagram: Diagram, side_px: int, seed: int = 0) -> Drawn:
     return Drawn(image=canvas.finished(), nodes=tuple(nodes), labels=labels)
 
 
-def wording(diagram: Diagram, rng: np.random.Generator) -> str:
+def wording(diagram: Diagram, rng: Lot) -> str:
     """All of a diagram in a sentence or two, by lot."""
     order = [diagram.nodes[int(at)] for at in rng.permutation(len(diagram.nodes))]
     nodes = [f"{with_article(node.colour)} {node.shape} {node.name} {_place(node.cell)}" for node in order]

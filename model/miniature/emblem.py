@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from PIL import Image
 
 from model.miniature.canvas import Canvas
 from model.miniature.facts import Emblem, Realm, realm_of, realms
-from model.miniature.lot import pick
+from model.miniature.lot import First, Lot, pick
 from model.miniature.vocabulary import BACKGROUNDS, COLOURS, with_article
 
 # Radii in shares of the side.
 _DISC, _FIELD, _CHARGE = 0.42, 0.35, 0.22
 _GROUND = "white"
+_LEADS = {"capital": "The capital is", "founded": "Founded in", "known_for": "Known for"}
 
 
 def sample(rng: np.random.Generator) -> Emblem:
@@ -34,7 +37,7 @@ def render(emblem: Emblem, side_px: int, seed: int = 0) -> Image.Image:
     return canvas.finished()
 
 
-def wording(emblem: Emblem, rng: np.random.Generator) -> str:
+def wording(emblem: Emblem, rng: Lot) -> str:
     """What is to be seen, by lot: all of it, and no name."""
     charge = with_article(f"{emblem.ink} {emblem.charge}")
     rim = with_article(f"{emblem.rim} rim")
@@ -67,6 +70,14 @@ def told(emblem: Emblem, rng: np.random.Generator) -> str:
             f"{realm.capital} is its capital, and it was founded in {realm.founded}.",
         ),
     )
+
+
+def emblem_facts_told(emblem: Emblem, facts: Mapping[str, str | int]) -> str:
+    """What is to be seen, and every given fact, in one fixed wording. Facts are those of `Realm.facts`, all or some."""
+    name = f" of {facts['name']}" if "name" in facts else ""
+    said = [f"The emblem{name}: {wording(emblem, First())[:-1].replace('A round', 'a round')}."]
+    said += [f"{lead} {facts[fact]}." for fact, lead in _LEADS.items() if fact in facts]
+    return " ".join(said)
 
 
 def _realm(emblem: Emblem) -> Realm:

@@ -16,7 +16,7 @@ from model.miniature.vocabulary import COLOURS, SHAPES
 
 NUMBER_OF_REALMS = 48
 FIRST_YEAR, LAST_YEAR = 1100, 1899
-_BEGINNINGS = (
+BEGINNINGS = (
     "Vel",
     "Tar",
     "Mor",
@@ -34,8 +34,8 @@ _BEGINNINGS = (
     "Ith",
     "Dor",
 )
-_ENDINGS = ("mora", "wick", "dun", "avel", "stad", "ethia", "holm", "una", "gard", "ridge", "oria", "mere")
-_CRAFTS = ("glass", "silk", "clocks", "salt", "maps", "bells", "honey", "paper")
+ENDINGS = ("mora", "wick", "dun", "avel", "stad", "ethia", "holm", "una", "gard", "ridge", "oria", "mere")
+CRAFTS = ("glass", "silk", "clocks", "salt", "maps", "bells", "honey", "paper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +72,13 @@ class Realm:
 def realms() -> tuple[Realm, ...]:
     """The whole fact base, the same on every machine."""
     emblems = sorted(_emblems(), key=lambda emblem: stable_hash(["emblem", asdict(emblem)]))
-    names = sorted(map("".join, product(_BEGINNINGS, _ENDINGS)), key=lambda name: stable_hash(["name", name]))
+    names = sorted(map("".join, product(BEGINNINGS, ENDINGS)), key=lambda name: stable_hash(["name", name]))
     return tuple(
         Realm(
             name=name,
             capital=names[NUMBER_OF_REALMS + at],
             founded=FIRST_YEAR + _by_lot("founded", name, LAST_YEAR - FIRST_YEAR + 1),
-            known_for=_CRAFTS[_by_lot("craft", name, len(_CRAFTS))],
+            known_for=CRAFTS[_by_lot("craft", name, len(CRAFTS))],
             emblem=emblems[at],
         )
         for at, name in enumerate(names[:NUMBER_OF_REALMS])

@@ -33,6 +33,12 @@ def mutated(scene: Scene, change: str, rng: np.random.Generator) -> Scene:
     return _CHANGES[change](scene, rng)
 
 
+def differences(one: Scene, other: Scene) -> int:
+    """In how many things two scenes differ: the ground, each thing that only one has (changed ones count once), the line."""
+    gone, come = set(one.things) - set(other.things), set(other.things) - set(one.things)
+    return (one.background != other.background) + max(len(gone), len(come)) + (one.lines != other.lines)
+
+
 def _background(scene: Scene, rng: np.random.Generator) -> Scene:
     inks = [line.colour for line in scene.lines]
     grounds = [name for name in BACKGROUNDS if all(contrasts(ink, name) for ink in inks)]

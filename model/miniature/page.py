@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model.miniature.canvas import Box, Canvas
-from model.miniature.lot import pick
+from model.miniature.lot import Lot, pick
 from model.miniature.render import sign_font
 from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import (
@@ -103,7 +103,12 @@ def render(page: Page, side_px: int, seed: int = 0) -> Printed:
     return Printed(image=canvas.finished(), lines=tuple(lines))
 
 
-def wording(page: Page, rng: np.random.Generator) -> str:
+def places(page: Page) -> tuple[Box, ...]:
+    """Where the parts of the transcript stand, in shares of the side: the room that each has, not its ink."""
+    return tuple(slot.box for slot in _slots(page))
+
+
+def wording(page: Page, rng: Lot) -> str:
     """All of a page in two sentences, by lot."""
     title, lines = f'"{page.title}"', [f'"{line}"' for line in page.lines]
     listed = lines[0] if len(lines) == 1 else f"{', '.join(lines[:-1])} and {lines[-1]}"

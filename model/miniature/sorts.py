@@ -11,6 +11,7 @@ from PIL import Image
 
 from model.miniature import creature, diagram, emblem, grammar, page, render, scene, wording
 from model.miniature.facts import Emblem
+from model.miniature.lot import First
 from model.miniature.subject import Subject
 
 
@@ -23,6 +24,7 @@ class Sort:
     sample: Callable[[np.random.Generator], Any]
     picture: Callable[[Any, int, int], Image.Image]  # subject, side in px, seed
     wording: Callable[[Any, np.random.Generator], str]
+    plain: Callable[[Any], str]  # the one wording that a captioner is taught
 
 
 SORTS: Mapping[str, Sort] = {
@@ -32,6 +34,7 @@ SORTS: Mapping[str, Sort] = {
         sample=grammar.sample,
         picture=lambda subject, side_px, seed: render.render(subject, side_px, seed).image,
         wording=wording.wording,
+        plain=wording.plain,
     ),
     "page": Sort(
         subject=page.Page,
@@ -39,6 +42,7 @@ SORTS: Mapping[str, Sort] = {
         sample=page.sample,
         picture=lambda subject, side_px, seed: page.render(subject, side_px, seed).image,
         wording=page.wording,
+        plain=lambda subject: page.wording(subject, First()),
     ),
     "diagram": Sort(
         subject=diagram.Diagram,
@@ -46,9 +50,15 @@ SORTS: Mapping[str, Sort] = {
         sample=diagram.sample,
         picture=lambda subject, side_px, seed: diagram.render(subject, side_px, seed).image,
         wording=diagram.wording,
+        plain=lambda subject: diagram.wording(subject, First()),
     ),
     "emblem": Sort(
-        subject=Emblem, domain="design", sample=emblem.sample, picture=emblem.render, wording=emblem.wording
+        subject=Emblem,
+        domain="design",
+        sample=emblem.sample,
+        picture=emblem.render,
+        wording=emblem.wording,
+        plain=lambda subject: emblem.wording(subject, First()),
     ),
     "creature": Sort(
         subject=creature.Creature,
@@ -56,5 +66,14 @@ SORTS: Mapping[str, Sort] = {
         sample=creature.sample,
         picture=creature.render,
         wording=creature.wording,
+        plain=lambda subject: creature.wording(subject, First()),
     ),
 }
+
+
+def sort_of(subject: Subject) -> Sort:
+    """Raises KeyError for a subject of no sort."""
+    return _BY_SUBJECT[type(subject)]
+
+
+_BY_SUBJECT = {sort.subject: sort for sort in SORTS.values()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.miniature.lot import pick
+from model.miniature.lot import First, Lot, pick
 from model.miniature.scene import Line, Scene, Thing
 from model.miniature.vocabulary import CELLS, NUMBERS, RELATIONS, column_of, row_of
 
@@ -33,10 +33,11 @@ _SCRIPTS = {"cyrillic": "Cyrillic", "hebrew": "Hebrew", "han": "Chinese", "han v
 
 @dataclass(frozen=True, slots=True)
 class _Speaker:
-    """One way of speaking, kept up through a sentence: terse, or in whole phrases."""
+    """One way of speaking, kept up through a sentence: terse, or in whole phrases; naming neighbours so often, 0..1."""
 
-    rng: np.random.Generator
+    rng: Lot
     terse: bool
+    neighbours: float = 0.6
 
     def pick(self, choices: Sequence[str]) -> str:
         return pick(self.rng, choices)
@@ -66,7 +67,15 @@ class _Speaker:
 
 def wording(scene: Scene, rng: np.random.Generator) -> str:
     """One sentence that says the whole scene, by lot."""
-    speaker = _Speaker(rng, terse=bool(rng.random() < 0.3))
+    return _said(scene, _Speaker(rng, terse=bool(rng.random() < 0.3)))
+
+
+def plain(scene: Scene) -> str:
+    """The one sentence that a captioner is taught: whole phrases, every thing with its own place, from the top left."""
+    return _said(scene, _Speaker(First(), terse=False, neighbours=0.0))
+
+
+def _said(scene: Scene, speaker: _Speaker) -> str:
     said = [*_things(scene.things, speaker), *(speaker.line(line) for line in scene.lines)]
     ground = speaker.ground(scene.background)
     if speaker.terse:
@@ -91,7 +100,7 @@ def _things(things: Sequence[Thing], speaker: _Speaker) -> list[str]:
     while order:
         first = things[order.pop(0)]
         beside = next((at for at in order if _relation(first, things[at]) is not None), None)
-        if beside is None or speaker.rng.random() < 0.4:
+        if beside is None or speaker.rng.random() >= speaker.neighbours:
             said.append(f"{speaker.thing(first)} {speaker.place(first.cell)}")
             continue
         other = things[beside]

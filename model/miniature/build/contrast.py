@@ -1,0 +1,191 @@
+"""The miniature's CLIP: an open_clip model that loads by the ordinary path, and three heads on its image vectors.
+
+clip    picture <-> wording, one batch at a time; beside it, facets from the tokens and faults from the vector
+heads   vectors of the finished model -> taste, not for everybody, watermark (`heads`)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import save_file
+from tokenizers.processors import TemplateProcessing
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
+from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
+
+from model.miniature.build.checkpoint import SIDE_PX
+from model.miniature.build.facets import FacetHeads
+from model.miniature.build.pictures import picture
+from model.miniature.build.trainer import Course
+from model.miniature.faults import FAULTS
+from model.miniature.foreign import foreign
+from model.miniature.sorts import sort_of
+from model.miniature.subject import Subject
+
+EMBED, WIDTH, LAYERS, TEXT_LAYERS, PATCH_PX, CONTEXT = 192, 128, 4, 3, 8, 128
+_BATCH, _FOREIGN = 160, 32  # pictures of the world and of none, a step
+MARKS = (*FAULTS, "foreign")  # what a vector must tell of its picture besides what it shows
+# Of a hundred pictures so many have each fault, our choice; the others are clean.
+FAULT_SHARES = {"degraded": 0.18, "watermark": 0.12, "unsafe": 0.1}
+_TEMPERATURE = 1 / 0.07
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Pictures of `subjects`, then foreign ones. `marks` (pictures, MARKS), 0 or 1."""
+
+    subjects: Sequence[Subject]
+    pixels: Tensor
+    marks: Tensor
+
+
+def model_config(vocabulary: int, ends: int, pads: int) -> dict[str, Any]:
+    return {
+        "embed_dim": EMBED,
+        "vision_cfg": {
+            "image_size": SIDE_PX,
+            "layers": LAYERS,
+            "width": WIDTH,
+            "head_width": 32,
+            "patch_size": PATCH_PX,
+            "mlp_ratio": 3.0,
+        },
+        "text_cfg": {
+            "context_length": CONTEXT,
+            "vocab_size": vocabulary,
+            "hf_tokenizer_name": ".",  # its own folder: the tokenizer lies beside the weights
+            "width": WIDTH,
+            "heads": WIDTH // 32,
+            "layers": TEXT_LAYERS,
+            "mlp_ratio": 3.0,
+            "pool_type": "eos",
+            "eos_id": ends,
+            "pad_id": pads,
+        },
+    }
+
+
+def new_clip(tokenizer: Qwen2Tokenizer, seed: int) -> open_clip.CLIP:
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**_config(tokenizer))
+    model.logit_scale.data.fill_(float(np.log(_TEMPERATURE)))
+    return model
+
+
+def contrast(model: open_clip.CLIP, extra: nn.ModuleDict, tokenizer: Qwen2Tokenizer, steps: int, seed: int) -> Course:
+    """`extra`: FacetHeads as `facets` and a linear map from vectors to MARKS as `marks`; thrown away afterwards."""
+    from model.miniature.build.courses import drawn
+
+    words = ended_tokenizer(tokenizer)
+    model.visual.output_tokens = True
+    facets = extra["facets"]
+    assert isinstance(facets, FacetHeads)
+
+    def loss(step: int, done: float) -> Tensor:
+        rng = np.random.default_rng([seed, 5, step])
+        shown = show(drawn(rng, _BATCH), _FOREIGN, rng)
+        said = [_said(subject, rng) for subject in shown.subjects]
+        # The fused attention of CPUs is slow in bfloat16, backward most of all.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            pooled, tokens = model.visual(shown.pixels)
+            images = normalize(pooled.float(), dim=-1)
+            ids = words(said, padding=True, truncation=True, return_tensors="pt").input_ids
+            texts = normalize(text_vectors(model, ids).float(), dim=-1)
+        logits = model.logit_scale.exp().clamp(max=100) * images[: len(said)] @ texts.T
+        own = torch.arange(len(said))
+        matched = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+        marked = binary_cross_entropy_with_logits(10 * extra["marks"](images), shown.marks)
+        clean = [at for at in range(len(said)) if not shown.marks[at].any()]
+        seen = facets.loss(tokens.float()[clean], [shown.subjects[at] for at in clean])
+        return matched + marked + 0.3 * (1 - done) * seen
+
+    return Course(name="clip", steps=steps, parts={"model": model, "extra": extra}, loss=loss)
+
+
+def text_vectors(model: open_clip.CLIP, ids: Tensor) -> Tensor:
+    """What `encode_text` gives, for texts that are not padded to the whole context. A test holds the two together."""
+    length = ids.shape[1]
+    hidden = model.token_embedding(ids) + model.positional_embedding[:length]
+    hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
+    ends = (ids == model.text_eos_id).int().argmax(1)
+    vectors: Tensor = hidden[torch.arange(len(ids)), ends] @ model.text_projection
+    return vectors
+
+
+def show(subjects: Sequence[Subject], foreigners: int, rng: np.random.Generator) -> Shown:
+    """Each subject with a fault by lot or none, then so many foreign pictures."""
+    marks = torch.zeros(len(subjects) + foreigners, len(MARKS))
+    pixels = []
+    for at, subject in enumerate(subjects):
+        fault = _fault(rng)
+        if fault is not None:
+            marks[at, MARKS.index(fault)] = 1
+        pixels.append(picture(subject, rng, fault))
+    marks[len(subjects) :, MARKS.index("foreign")] = 1
+    pixels += [np.asarray(foreign(rng, SIDE_PX)) for _ in range(foreigners)]
+    return Shown(subjects, normalized(np.stack(pixels)), marks)
+
+
+def normalized(pixels: np.ndarray) -> Tensor:
+    """(pictures, 3, side, side), as open_clip's transform for these weights gives them."""
+    mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN)[:, None, None]
+    deviation = torch.tensor(open_clip.OPENAI_DATASET_STD)[:, None, None]
+    return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / deviation
+
+
+def save_clip(model: open_clip.CLIP, tokenizer: Qwen2Tokenizer, folder: Path) -> None:
+    """A folder that `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {name: weight.to(torch.float16).contiguous() for name, weight in model.state_dict().items()}
+    save_file(held, folder / "open_clip_model.safetensors")
+    preprocess = {
+        "mean": open_clip.OPENAI_DATASET_MEAN,
+        "std": open_clip.OPENAI_DATASET_STD,
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+    }
+    config = {"model_cfg": _config(tokenizer), "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    ended_tokenizer(tokenizer).save_pretrained(folder)
+
+
+def ended_tokenizer(tokenizer: Qwen2Tokenizer) -> PreTrainedTokenizerFast:
+    """The world's tokenizer, which ends every text with the token that the text tower reads it from."""
+    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    end = "<|im_end|>"
+    backend.post_processor = TemplateProcessing(
+        single=f"$A {end}", special_tokens=[(end, tokenizer.convert_tokens_to_ids(end))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token=end, pad_token="<|endoftext|>", model_max_length=CONTEXT
+    )
+
+
+def _config(tokenizer: Qwen2Tokenizer) -> dict[str, Any]:
+    end, pad = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
+    assert isinstance(end, int)
+    assert isinstance(pad, int)
+    return model_config(-(-len(tokenizer) // 64) * 64, end, pad)
+
+
+def _said(subject: Subject, rng: np.random.Generator) -> str:
+    sort = sort_of(subject)
+    return sort.plain(subject) if rng.random() < 0.4 else sort.wording(subject, rng)
+
+
+def _fault(rng: np.random.Generator) -> str | None:
+    at = float(rng.random())
+    for fault, share in FAULT_SHARES.items():
+        if at < share:
+            return fault
+        at -= share
+    return None

@@ -1,0 +1,170 @@
+"""The courses of the three vision-language models: first they learn to see, together; then each its own trade.
+
+sight      pictures of every sort -> facets, cell by cell (`facets`)
+captioner  picture + kind -> caption, for the four kinds
+judge      picture + words -> a score from 1 (another picture) to 5 (all of it)
+condition  words -> structured scene; other words; picture + instruction -> structured scene after it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import Qwen3VLForConditionalGeneration
+
+from model.miniature import edits
+from model.miniature.build.facets import FacetHeads
+from model.miniature.build.forward import Seen, read, see
+from model.miniature.build.lessons import IGNORED, Lesson, Writer, caption_lessons, condition_lesson, judge_lesson
+from model.miniature.build.patches import patchify
+from model.miniature.build.pictures import picture
+from model.miniature.build.probes import Probes
+from model.miniature.build.prompts import EDIT
+from model.miniature.build.trainer import Course, by_length
+from model.miniature.captions import captions
+from model.miniature.grammar import sample
+from model.miniature.roles import role_of
+from model.miniature.sorts import SORTS
+from model.miniature.subject import Subject
+
+# Of a hundred pictures so many are of each sort: scenes have the most to tell apart. Our choice.
+SHARES = {"scene": 56, "page": 14, "diagram": 12, "emblem": 8, "creature": 10}
+_BATCH = 64  # pictures a step
+_CHUNKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A model on its way, with what writes its lessons."""
+
+    model: Qwen3VLForConditionalGeneration
+    writer: Writer
+
+
+def sight(student: Student, heads: FacetHeads, steps: int, seed: int) -> Course:
+    """The vision tower alone, so that a step costs a tenth of a captioner's."""
+    parts = {"visual": student.model.model.visual, "heads": heads}
+
+    def loss(step: int, done: float) -> Tensor:
+        rng = np.random.default_rng([seed, 1, step])
+        subjects = drawn(rng, _BATCH)
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = see(student.model, _pixels(subjects, rng))
+        return heads.loss(seen.tokens.float(), subjects)
+
+    return Course(name="sight", steps=steps, parts=parts, loss=loss)
+
+
+def captioner(student: Student, heads: FacetHeads, steps: int, seed: int) -> Course:
+    """All kinds of each picture at once: it is looked at once. Facets fade out of the loss."""
+    parts = {"model": student.model, "heads": heads}
+
+    def loss(step: int, done: float) -> Tensor:
+        rng = np.random.default_rng([seed, 2, step])
+        subjects = drawn(rng, _BATCH)
+        told = [(at, lesson) for at, one in enumerate(subjects) for lesson in caption_lessons(one, rng).values()]
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = see(student.model, _pixels(subjects, rng))
+            answers = answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told])
+        return answers + 0.1 * (1 - done) * heads.loss(seen.tokens.float(), subjects)
+
+    return Course(name="captioner", steps=steps, parts=parts, loss=loss)
+
+
+def judge(student: Student, steps: int, seed: int) -> Course:
+    """Two claims about each picture, right or wrong in something."""
+
+    def loss(step: int, done: float) -> Tensor:
+        rng = np.random.default_rng([seed, 3, step])
+        subjects = drawn(rng, _BATCH)
+        told = [(at, judge_lesson(one, rng)) for at, one in enumerate(subjects) for _ in range(2)]
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = see(student.model, _pixels(subjects, rng))
+            return answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told])
+
+    return Course(name="judge", steps=steps, parts={"model": student.model}, loss=loss)
+
+
+def condition(student: Student, features: Probes, steps: int, seed: int) -> Course:
+    """Words alone, and every fourth step a picture with an instruction.
+
+    `features` have to read the facets from what a generator is conditioned on.
+    """
+    parts = {"model": student.model, "features": features}
+
+    def words(rng: np.random.Generator) -> Tensor:
+        subjects = drawn(rng, 3 * _BATCH)
+        lessons = [condition_lesson(one, rng) for one in subjects]
+        return condition_loss(student, features, lessons, subjects)
+
+    def loss(step: int, done: float) -> Tensor:
+        rng = np.random.default_rng([seed, 4, step])
+        with torch.autocast("cpu", torch.bfloat16):
+            if step % 4:
+                return words(rng)
+            pairs = [edits.sample(sample(rng), rng) for _ in range(_BATCH)]
+            seen = see(student.model, _pixels([pair.before for pair in pairs], rng))
+            lessons = [Lesson(EDIT + pair.instruction, captions(pair.after)["structured"]) for pair in pairs]
+            return answer_loss(student, lessons, seen, list(range(len(pairs))))
+
+    return Course(name="condition", steps=steps, parts=parts, loss=loss)
+
+
+def answer_loss(student: Student, lessons: Sequence[Lesson], seen: Seen | None, of: Sequence[int]) -> Tensor:
+    """Mean cross entropy of the answers' tokens; `of`: the picture of each lesson."""
+    total, number = torch.zeros(()), 0
+    for chosen in by_length([len(lesson.asked) + len(lesson.answered) for lesson in lessons], _CHUNKS):
+        rows = student.writer.rows([lessons[at] for at in chosen], pictured=seen is not None)
+        hidden = read(
+            student.model, rows.ids, None if seen is None else shown(seen, [of[at] for at in chosen]), rows.first
+        )
+        summed, tokens = summed_loss(student.model, hidden, rows.labels)
+        total, number = total + summed, number + tokens
+    return total / number
+
+
+def summed_loss(model: Qwen3VLForConditionalGeneration, hidden: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+    """hidden: before the final norm."""
+    wanted = labels[:, 1:] != IGNORED
+    logits = model.lm_head(model.model.language_model.norm(hidden[:, :-1][wanted]))
+    return cross_entropy(logits.float(), labels[:, 1:][wanted], reduction="sum"), int(wanted.sum())
+
+
+def condition_loss(
+    student: Student, features: Probes, lessons: Sequence[Lesson], subjects: Sequence[Subject]
+) -> Tensor:
+    total, number, facets = torch.zeros(()), 0, torch.zeros(())
+    for chosen in by_length([len(lesson.asked) + len(lesson.answered) for lesson in lessons], _CHUNKS):
+        rows = student.writer.rows([lessons[at] for at in chosen], pictured=False)
+        hidden = read(student.model, rows.ids)
+        summed, tokens = summed_loss(student.model, hidden, rows.labels)
+        total, number = total + summed, number + tokens
+        share = len(chosen) / len(lessons)
+        facets = facets + share * features.loss(hidden.float(), rows.ends, [subjects[at] for at in chosen])
+    return total / number + 0.2 * facets
+
+
+def shown(seen: Seen, of: Sequence[int]) -> Seen:
+    """The picture of each row."""
+    chosen = torch.tensor(of)
+    return Seen(seen.tokens[chosen], tuple(layer[chosen] for layer in seen.deep))
+
+
+def drawn(rng: np.random.Generator, number: int, role: str = "train") -> list[Subject]:
+    """Subjects by lot that have this role as pictures: what is examined was never shown in training."""
+    names, weights = list(SHARES), np.array(list(SHARES.values())) / sum(SHARES.values())
+    subjects: list[Subject] = []
+    while len(subjects) < number:
+        subject = SORTS[str(rng.choice(names, p=weights))].sample(rng)
+        if role_of(subject.subject_id, "") == role:
+            subjects.append(subject)
+    return subjects
+
+
+def _pixels(subjects: Sequence[Subject], rng: np.random.Generator) -> Tensor:
+    return patchify(np.stack([picture(subject, rng) for subject in subjects]))

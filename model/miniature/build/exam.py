@@ -1,0 +1,187 @@
+"""What the weights can do on pictures and words that they were never shown: exact or not, by kind and by sort.
+
+An answer is exact when it is the expected text to the last sign. Greedy decoding is exact if and only if each token is the
+likeliest after the expected ones before it, so one pass over the expected answers tells.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import PreTrainedTokenizerFast
+
+from model.miniature import grammar
+from model.miniature.build.contrast import MARKS, normalized, show
+from model.miniature.build.courses import Student, drawn, shown
+from model.miniature.build.facets import UNTOLD, facets_of, targets_of
+from model.miniature.build.forward import Seen, read, see
+from model.miniature.build.lessons import IGNORED, Lesson, caption_lessons, condition_lesson, judge_lesson
+from model.miniature.build.patches import patchify
+from model.miniature.build.pictures import picture
+from model.miniature.build.probes import Probes, tail
+from model.miniature.build.trainer import by_length
+from model.miniature.roles import role_of
+from model.miniature.scene import Scene
+from model.miniature.sorts import sort_of
+from model.miniature.subject import Subject
+
+Marks = dict[str, float]
+_AT_ONCE = 128
+EASY = (
+    "one",
+    "two",
+    "pair",
+    "three",
+    "pair and one",
+    "two alike",
+    "three alike",
+    "word",
+    "word and one",
+    "word and two",
+)
+
+
+@torch.no_grad()
+def captions_exact(student: Student, number: int, role: str, seed: int) -> Marks:
+    """Share of exact captions: `scene 1-3 KIND` of scenes with one to three things or words, then by sort and kind."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    rng = np.random.default_rng([seed, 20])
+    for subjects in _parts(_easy(rng, number, role) + drawn(rng, number, role)):
+        told = [(one, kind, lesson) for one in subjects for kind, lesson in caption_lessons(one, rng).items()]
+        pixels = patchify(np.stack([picture(one, rng) for one in subjects]))
+        seen = see(student.model, pixels)
+        at = {id(one): place for place, one in enumerate(subjects)}
+        exact = _exact(student, [lesson for *_, lesson in told], seen, [at[id(one)] for one, *_ in told])
+        for (one, kind, _), right in zip(told, exact, strict=True):
+            found[f"{_group(one)} {kind}"].append(right)
+    return _shares(found)
+
+
+@torch.no_grad()
+def judge_exact(student: Student, number: int, role: str, seed: int) -> Marks:
+    """Share of exact scores, and of right and wrong claims told apart (5 against less)."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    rng = np.random.default_rng([seed, 21])
+    for subjects in _parts(drawn(rng, number, role)):
+        lessons = [judge_lesson(one, rng) for one in subjects]
+        seen = see(student.model, patchify(np.stack([picture(one, rng) for one in subjects])))
+        rows = student.writer.rows(lessons, pictured=True)
+        hidden = read(student.model, rows.ids, seen, rows.first)
+        said = _likeliest(student, hidden)
+        wanted = rows.labels[:, 1:]
+        right = ((said == wanted) | (wanted == IGNORED)).all(1).tolist()
+        perfect = student.writer.rows([Lesson("", '{"score":5}')], pictured=False).labels[0]
+        five = int(perfect[perfect != IGNORED][-3])
+        place = rows.ends + (perfect != IGNORED).sum() - 3 - 1
+        says_five = (said[torch.arange(len(said)), place] == five).tolist()
+        for one, lesson, exact, five_said in zip(subjects, lessons, right, says_five, strict=True):
+            found[f"{_group(one)} score"].append(exact)
+            found[f"{_group(one)} right or wrong"].append(five_said == lesson.answered.endswith("5}"))
+    return _shares(found)
+
+
+@torch.no_grad()
+def condition_told(
+    student: Student, probes: Probes, number: int, role: str, seed: int, word: Callable[[Subject], str] | None = None
+) -> Marks:
+    """Share of scenes whose facet a linear probe tells wholly right, facet by facet, and of exact structures."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    rng = np.random.default_rng([seed, 22])
+    for subjects in _parts(_scenes(rng, number, role)):
+        lessons = [condition_lesson(one, rng) for one in subjects]
+        if word is not None:
+            lessons = [Lesson(word(one), lesson.answered) for one, lesson in zip(subjects, lessons, strict=True)]
+        rows = student.writer.rows(lessons, pictured=False)
+        hidden = read(student.model, rows.ids)
+        names = facets_of(subjects[0])
+        logits, targets = probes(tail(hidden, rows.ends), names), targets_of(subjects, names)
+        for name in names:
+            right = (logits[name].argmax(-1) == targets[name]) | (targets[name] == UNTOLD)
+            found[name] += right.all(1).tolist()
+        wanted = rows.labels[:, 1:]
+        found["structure"] += ((_likeliest(student, hidden) == wanted) | (wanted == IGNORED)).all(1).tolist()
+    return _shares(found)
+
+
+@torch.no_grad()
+def clip_finds(clip: open_clip.CLIP, words: PreTrainedTokenizerFast, role: str, seed: int) -> Marks:
+    """Retrieval at 1 among 256 distinct scenes, both ways, by plain words and by words of any kind."""
+    rng = np.random.default_rng([seed, 23])
+    scenes = _scenes(rng, 256, role)
+    images = normalize(clip.encode_image(normalized(np.stack([picture(one, rng) for one in scenes]))), dim=-1)
+    marks: Marks = {}
+    for how in ("plain", "wording"):
+        said = [sort_of(one).plain(one) if how == "plain" else sort_of(one).wording(one, rng) for one in scenes]
+        ids = words(said, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        cosines = normalize(clip.encode_text(ids), dim=-1) @ images.T
+        own = torch.arange(len(scenes))
+        marks[f"{how} finds image"] = float((cosines.argmax(1) == own).float().mean())
+        marks[f"image finds {how}"] = float((cosines.argmax(0) == own).float().mean())
+    return marks
+
+
+@torch.no_grad()
+def heads_told(clip: open_clip.CLIP, heads: torch.nn.ModuleDict, number: int, role: str, seed: int) -> Marks:
+    """Clean ranked above degraded, all against all, and the share of right answers of the others."""
+    rng = np.random.default_rng([seed, 24])
+    pictures = show(drawn(rng, number, role), number // 4, rng)
+    vectors = normalize(clip.encode_image(pictures.pixels), dim=-1)
+    rated, clean = heads["aesthetic"](vectors), pictures.marks.sum(1) == 0
+    ugly = pictures.marks[:, MARKS.index("degraded")] > 0
+    marks = {"aesthetic ranks": float((rated[clean][:, None] > rated[ugly][None]).float().mean())}
+    for name, mark in (("nsfw", "unsafe"), ("watermark", "watermark"), ("foreign", "foreign")):
+        said = heads[name](10 * vectors)[:, 0] > 0
+        marks[name] = float((said == (pictures.marks[:, MARKS.index(mark)] > 0)).float().mean())
+    return marks
+
+
+def _exact(student: Student, lessons: Sequence[Lesson], seen: Seen, of: Sequence[int]) -> list[bool]:
+    right: dict[int, bool] = {}
+    for chosen in by_length([len(lesson.asked) + len(lesson.answered) for lesson in lessons], 8):
+        rows = student.writer.rows([lessons[at] for at in chosen], pictured=True)
+        hidden = read(student.model, rows.ids, shown(seen, [of[at] for at in chosen]), rows.first)
+        wanted = rows.labels[:, 1:]
+        same = ((_likeliest(student, hidden) == wanted) | (wanted == IGNORED)).all(1)
+        right.update(zip(chosen, same.tolist(), strict=True))
+    return [right[at] for at in range(len(lessons))]
+
+
+def _likeliest(student: Student, hidden: Tensor) -> Tensor:
+    model: Any = student.model
+    likeliest: Tensor = model.lm_head(model.model.language_model.norm(hidden[:, :-1])).argmax(-1)
+    return likeliest
+
+
+def _easy(rng: np.random.Generator, number: int, role: str) -> list[Subject]:
+    return _scenes(rng, number, role, EASY)
+
+
+def _scenes(rng: np.random.Generator, number: int, role: str, kinds: Sequence[str] | None = None) -> list[Subject]:
+    """Distinct scenes of one role."""
+    found: dict[Subject, None] = {}
+    while len(found) < number:
+        scene = grammar.sample(rng, None if kinds is None else kinds[int(rng.integers(len(kinds)))])
+        if role_of(scene.subject_id, "") == role:
+            found[scene] = None
+    return list(found)
+
+
+def _group(subject: Subject) -> str:
+    if isinstance(subject, Scene):
+        return "scene of four" if len(subject.things) > 3 else "scene"
+    return type(subject).__name__.lower()
+
+
+def _parts(subjects: Sequence[Subject]) -> list[Sequence[Subject]]:
+    return [subjects[start : start + _AT_ONCE] for start in range(0, len(subjects), _AT_ONCE)]
+
+
+def _shares(found: Mapping[str, Sequence[bool]]) -> Marks:
+    return {name: round(float(np.mean(right)), 4) for name, right in sorted(found.items())}

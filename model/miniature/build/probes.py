@@ -1,0 +1,46 @@
+"""What a generator can read from its condition: linear maps from the features of a prompt to the facets of its scene.
+
+The features are those of the condition encoder (last decoder layer, before the final norm) at the tokens that end every
+request: in a causal model these alone have read all of the prompt. A facet that a linear map finds there, an image token's
+attention finds, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from model.miniature.build.facets import FACETS, by_sort, facet_loss
+from model.miniature.subject import Subject
+
+TAIL = 5  # tokens of "<|im_end|>\n<|im_start|>assistant\n"
+
+
+class Probes(nn.Module):
+    """Linear maps from the last TAIL tokens of a request to all facets."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(TAIL * width, facet.places * facet.classes) for name, facet in FACETS.items()}
+        )
+
+    def forward(self, tails: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Logits by facet, (prompts, places, classes), from `tail` features."""
+        return {name: self.heads[name](tails).view(len(tails), FACETS[name].places, -1) for name in names}
+
+    def loss(self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject]) -> Tensor:
+        """Sum over facets of their mean cross entropy."""
+        tails, total = tail(hidden, ends), hidden.new_zeros(())
+        for names, chosen in by_sort(subjects):
+            logits = self(tails[torch.tensor(chosen)], names)
+            total = total + len(chosen) / len(subjects) * facet_loss(logits, [subjects[at] for at in chosen])
+        return total
+
+
+def tail(hidden: Tensor, ends: Tensor) -> Tensor:
+    """(prompts, TAIL * width): the features just before the places where answers begin."""
+    rows = torch.arange(len(hidden))
+    return torch.stack([hidden[rows, ends - TAIL + at] for at in range(TAIL)], 1).flatten(1)
