@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filters.policy import bundled
 from filters.scorers import SCORERS
 from flywheel.schemas import TABLES, TableSpec
 from flywheel.workspace import Workspace
@@ -39,7 +40,12 @@ def filled(place: Path, images: int) -> Workspace:
         captions = [f"caption-{number}" for number in range(start, start + count)]
         tables["captions"] = _table(
             TABLES["captions"],
-            {"caption_id": captions, "image_id": ids, "kind": ["source"] * count, "tokens": rng.integers(2, 60, count)},
+            {
+                "caption_id": captions,
+                "image_id": ids,
+                "kind": ["general"] * count,
+                "tokens": rng.integers(2, 60, count),
+            },
             count,
         )
         tables["alignment"] = _table(
@@ -49,11 +55,14 @@ def filled(place: Path, images: int) -> Workspace:
                 "caption_id": captions,
                 "model_id": ["clip-vit-b-32-1"] * count,
                 "cosine": np.clip(rng.normal(0.28, 0.04, count), 0, 1),
+                "kind": ["general"] * count,
+                "tokens": rng.integers(2, 60, count),
             },
             count,
         )
         for scorer in SCORERS.values():
-            columns = {"image_id": ids, "version": [scorer.version] * count, **_scores(scorer.name, rng, count)}
+            version = scorer.version or bundled("cpu").calibrated_for[scorer.name]
+            columns = {"image_id": ids, "version": [version] * count, **_scores(scorer.name, rng, count)}
             tables[scorer.table.name] = _table(scorer.table, columns, count)
         for name, rows in tables.items():
             workspace.tables.append(name, rows, run_id=RUN)

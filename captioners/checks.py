@@ -10,14 +10,16 @@ import unicodedata
 from collections.abc import Sequence
 
 from rapidfuzz.distance import Levenshtein
-from rapidfuzz.fuzz import partial_ratio_alignment
 
 from captioners.kind import Finding, Given, Payload
+from flywheel.encoders.ocr import CAN_READ, script_of
 
 # Share of signs that may differ: OCR itself misreads one in twenty on small print.
 MOST_WRONG_SIGNS = 0.25
 # A full-size model names small things in its list that a caption leaves out; half of them it must not.
 FEWEST_TOLD = 0.5
+# Letters that a reader of Latin takes for its own: on a picture of a Cyrillic word it reads what is drawn there.
+_TWINS = str.maketrans("авекмнорстухіѕјαβεικνορτυχ", "abekmhopctyxisjabeikvoptux")
 _QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|「([^」]+)」|«([^»]+)»')
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NAME = re.compile(r"(?<![.!?:;\n]\s)(?<!^)\b[A-ZÀ-ÞА-Я][\w'’-]+")
@@ -32,7 +34,7 @@ def quotes_were_read(payload: Payload, given: Given) -> Finding:
         return Finding(check="quotes", ok=True, says="nothing is quoted")
     read = letters(given.read)
     worst = max(_missing(letters(piece), read) for piece in quoted)
-    return Finding(check="quotes", ok=worst <= MOST_WRONG_SIGNS, value=round(worst, 4))
+    return _held_to_reading("quotes", " ".join(quoted), worst)
 
 
 def lines_were_read(payload: Payload, given: Given) -> Finding:
@@ -42,8 +44,16 @@ def lines_were_read(payload: Payload, given: Given) -> Finding:
     said, read = letters("".join(payload["lines"])), letters(given.read)
     if not read:
         return Finding(check="reading", ok=None, says="the reading is empty")
-    wrong = Levenshtein.distance(said, read) / len(read)
-    return Finding(check="reading", ok=wrong <= MOST_WRONG_SIGNS, value=round(wrong, 4))
+    return _held_to_reading("reading", " ".join(payload["lines"]), Levenshtein.distance(said, read) / len(read))
+
+
+def _held_to_reading(check: str, said: str, wrong: float) -> Finding:
+    """Too many wrong signs fail a text, but for one in a script that the reader does not have: there it abstains."""
+    if wrong > MOST_WRONG_SIGNS and script_of(said) not in (*CAN_READ, None):
+        return Finding(
+            check=check, ok=None, says="written in a script that the reader does not have", value=round(wrong, 4)
+        )
+    return Finding(check=check, ok=wrong <= MOST_WRONG_SIGNS, value=round(wrong, 4))
 
 
 def facts_were_given(payload: Payload, given: Given) -> Finding:
@@ -88,8 +98,9 @@ def entities_are_told(payload: Payload, given: Given) -> Finding:
 
 
 def letters(text: str) -> str:
-    """What is compared of a text: its letters and digits, in one case and one form."""
-    return "".join(sign for sign in unicodedata.normalize("NFKC", text).casefold() if sign.isalnum())
+    """What is compared of a text: its letters and digits, in one case and one form; twins of other alphabets are one."""
+    plain = (sign for sign in unicodedata.normalize("NFKC", text).casefold() if sign.isalnum())
+    return "".join(plain).translate(_TWINS)
 
 
 def _is_told(entity: Payload, general: str) -> bool:
@@ -101,9 +112,15 @@ def _is_told(entity: Payload, general: str) -> bool:
 
 
 def _missing(piece: str, read: str) -> float:
-    """The share of a piece that the best place for it in the reading has otherwise."""
+    """Edit distance between a piece and the place of the reading that is most like it, as a share of the piece.
+
+    Sellers' algorithm: a row of the edit matrix whose first line costs nothing, so that a match may begin anywhere.
+    """
     if not piece or piece in read:
         return 0.0
-    found = partial_ratio_alignment(piece, read)
-    place = read[found.dest_start : found.dest_end] if found is not None else ""
-    return min(1.0, Levenshtein.distance(piece, place) / len(piece))
+    row = [0] * (len(read) + 1)
+    for at, sign in enumerate(piece, 1):
+        before, row = row, [at]
+        for place, other in enumerate(read, 1):
+            row.append(min(before[place - 1] + (sign != other), before[place] + 1, row[-1] + 1))
+    return min(row) / len(piece)

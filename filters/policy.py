@@ -3,6 +3,7 @@
     name = "mine"
     profile = "cpu"
     trains_at = [[256], [256], [512], [512, 1024], [512, 1024, 2048], [512, 1024, 2048]]
+    caption_kinds = ["raw", "general"]           # of these captions the first that an image has is held to it
     disabled = ["watermark"]                     # rules that do not apply; they may keep their thresholds
 
     [calibrated_for]                             # the scorer versions behind the thresholds
@@ -79,13 +80,13 @@ def bundled(profile: str) -> Policy:
 def check_versions(policy: Policy, available: Mapping[str, str]) -> None:
     """Refuse to judge numbers by thresholds made for other numbers.
 
-    `available`: scorer -> the version of the scores at hand. A scorer that is not there is no error: its
-    rows are unjudged, visibly. Raises PolicyError naming every scorer that differs.
+    `available`: scorer -> the version of the scores at hand. A scorer that is not there, or that a model measures
+    (no version), is no error: its rows are unjudged, visibly. Raises PolicyError naming every scorer that differs.
     """
     wrong = [
         f"{scorer} {policy.calibrated_for[scorer]} (scores: {available[scorer]})"
         for scorer in needed_scorers(policy)
-        if scorer in available and available[scorer] != policy.calibrated_for[scorer]
+        if available.get(scorer) not in (None, "", policy.calibrated_for[scorer])
     ]
     if wrong:
         raise PolicyError(
@@ -99,6 +100,7 @@ def diff(old: Policy, new: Policy) -> tuple[str, ...]:
     return (
         *_changed("name", old.name, new.name),
         *_changed("profile", old.profile, new.profile),
+        *_changed("captions judged", ", ".join(old.caption_kinds), ", ".join(new.caption_kinds)),
         *(
             f"stage {stage} trains at {_sizes(after)} px instead of {_sizes(before)}"
             for stage, (before, after) in enumerate(zip(old.trains_at, new.trains_at, strict=True), 1)
@@ -148,6 +150,7 @@ def to_toml(policy: Policy) -> str:
     """The policy as a file; `parse` reads it back to the same policy_id."""
     lines = [f"name = {_quoted(policy.name)}", f"profile = {_quoted(policy.profile)}"]
     lines += [f"trains_at = {[list(sizes) for sizes in policy.trains_at]}"]
+    lines += [f"caption_kinds = [{', '.join(_quoted(kind) for kind in policy.caption_kinds)}]"]
     lines += [f"disabled = [{', '.join(_quoted(name) for name in policy.disabled)}]", "", "[calibrated_for]"]
     lines += [f"{scorer} = {_quoted(version)}" for scorer, version in policy.calibrated_for.items()]
     for name, thresholds in policy.rules.items():

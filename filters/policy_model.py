@@ -41,6 +41,9 @@ class Policy(BaseModel):
     profile: Annotated[str, Field(min_length=1)]
     trains_at: tuple[tuple[Annotated[int, Field(gt=0)], ...], ...]
     disabled: tuple[str, ...] = ()
+    # Whose agreement with the image is judged: of these kinds of captions the first that the image has. `raw` is the
+    # caption that came with it.
+    caption_kinds: Annotated[tuple[str, ...], Field(min_length=1)] = ("general",)
     calibrated_for: dict[str, str] = Field(default_factory=dict)
     rules: dict[str, Thresholds]
 
@@ -99,6 +102,7 @@ def canonical(policy: Policy) -> dict[str, Any]:
         "profile": policy.profile,
         "trains_at": [list(sizes) for sizes in policy.trains_at],
         "calibrated_for": {scorer: policy.calibrated_for[scorer] for scorer in needed_scorers(policy)},
+        "caption_kinds": list(policy.caption_kinds),
         "rules": {name: policy.rules[name].model_dump(mode="json", exclude_none=True) for name in applied},
     }
 

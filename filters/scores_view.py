@@ -8,6 +8,7 @@ from filters.buckets import framed_sql
 from filters.funnel import funnel_sql
 from filters.pairs import pair_verdicts_sql
 from filters.policy import Policy
+from filters.scorers import SCORERS
 from filters.verdicts import survivors_sql, verdicts_sql
 
 # Wide or binary columns that no question needs on every row; they are one join away in their own tables.
@@ -22,35 +23,46 @@ _GROUPS = (
 )
 
 
-def scores_sql(columns: Mapping[str, Sequence[str]], versions: Mapping[str, str]) -> str:
+def scores_sql(
+    columns: Mapping[str, Sequence[str]], versions: Mapping[str, str], caption_kinds: Sequence[str] = ("general",)
+) -> str:
     """SQL of the view `scores`: every image, with each scorer's columns and `<scorer>_version` at `versions`.
 
     NULL in `<scorer>_version` means not measured; NULL in a column beside a version means that the scorer
     abstained. A column that `images` has already is not repeated. Where one image was seen at several places,
-    dataset, licence and caption are those of the sighting that brought it in. `clip` is the cosine by the model that
-    `versions` names for it. `bucket`, `crop_loss`, `cropped_px` and `short_side_px` are those of `filters.buckets`.
+    dataset, licence and caption are those of the sighting that brought it in. `clip` and `caption_tokens` are of the
+    first of `caption_kinds` that the image has, the cosine by the model that `versions` names for it. `bucket`, `crop_loss`, `cropped_px`
+    and `short_side_px` are those of `filters.buckets`.
     """
     chosen = [f"i.{column}" for column in _IMAGE_COLUMNS]
     chosen += ["s.dataset", "s.licence", "s.caption", "s.original_key"]
     chosen += ["s.metadata_json->>'$.concept' AS concept", "g.representative_id"]
     joins = ["LEFT JOIN sources s ON s.source_id = i.source_id"]
     joins += [f"LEFT JOIN ({_GROUPS}) g ON g.image_id = i.image_id"]
-    joins += [
-        f"LEFT JOIN (SELECT image_id, max(cosine) AS clip FROM alignment WHERE model_id = {_quoted(versions.get('clip', ''))} "
-        "GROUP BY image_id) a ON a.image_id = i.image_id"
-    ]
-    joins += [
-        "LEFT JOIN (SELECT image_id, max(tokens) AS caption_tokens FROM captions GROUP BY image_id) c ON c.image_id = i.image_id"
-    ]
-    chosen += ["a.clip", "c.caption_tokens"]
+    joins += [f"LEFT JOIN ({_agreement_sql(versions.get('clip', ''), caption_kinds)}) a ON a.image_id = i.image_id"]
+    chosen += ["a.clip", "a.caption_tokens"]
     for scorer, own in columns.items():
         joins.append(
-            f"LEFT JOIN (SELECT * FROM score_{scorer} WHERE version = {_quoted(versions[scorer])}) "
+            f"LEFT JOIN (SELECT * FROM score_{scorer} WHERE version = {_quoted(versions.get(scorer, ''))}) "
             f"t_{scorer} ON t_{scorer}.image_id = i.image_id"
         )
         chosen.append(f"t_{scorer}.version AS {scorer}_version")
         chosen += [_column(scorer, name) for name in own if name not in LEFT_OUT and name not in _IMAGE_COLUMNS]
     return framed_sql(f"(SELECT {', '.join(chosen)} FROM images i {' '.join(joins)})")
+
+
+# Numbers that depend on the weights at hand: which of them count is the policy's to say.
+BY_MODEL = frozenset({"clip", *(name for name, scorer in SCORERS.items() if scorer.reads == "model")})
+
+
+def _agreement_sql(model_id: str, kinds: Sequence[str]) -> str:
+    """SQL: image_id, clip, caption_tokens, of each image's best caption of the first kind that it has."""
+    listed = f"[{', '.join(map(_quoted, kinds))}]"
+    order = f"row(list_position({listed}, kind), -cosine)"
+    return (
+        f"SELECT image_id, arg_min(cosine, {order}) AS clip, arg_min(tokens, {order}) AS caption_tokens FROM alignment "
+        f"WHERE model_id = {_quoted(model_id)} AND list_contains({listed}, kind) GROUP BY image_id"
+    )
 
 
 def judged_views(
@@ -63,9 +75,9 @@ def judged_views(
 
     Under `allow_unjudged` the verdicts are as if those rules had found nothing where their number is missing.
     """
-    clip = {"clip": policy.calibrated_for["clip"]} if "clip" in policy.calibrated_for else {}
+    pinned = {name: version for name, version in policy.calibrated_for.items() if name in BY_MODEL}
     return {
-        "scores": scores_sql(columns, {**versions, **clip}),
+        "scores": scores_sql(columns, {**versions, **pinned}, policy.caption_kinds),
         "verdicts": verdicts_sql(policy, allow_unjudged=allow_unjudged),
         "pair_verdicts": pair_verdicts_sql(policy),
         "funnel": funnel_sql(policy),

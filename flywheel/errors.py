@@ -12,7 +12,8 @@ FlywheelError                 exit code 1
 ├── QueryFailed               SQL that DuckDB could not answer
 ├── SourceError               a source that cannot be listed at all
 ├── PolicyError               a policy file that does not hold together
-└── ContentChanged            bytes that no longer match their sha256
+├── ContentChanged            bytes that no longer match their sha256
+└── ServerDown                a model server that nobody answers at
 """
 
 
@@ -67,4 +68,8 @@ class PolicyError(FlywheelError):
 
 
 class ContentChanged(FlywheelError):
+    pass
+
+
+class ServerDown(FlywheelError):
     pass

@@ -39,6 +39,8 @@ class Reason(StrEnum):
     HTTP_REFUSED = "http_refused"
     OPTED_OUT = "opted_out"
     FORGOTTEN = "forgotten"
+    OUT_OF_DOMAIN = "out_of_domain"
+    CAPTION_REFUSED = "caption_refused"
     # quarantined: worth another try
     DECODER_DIED = "decoder_died"
     DECODER_TIMED_OUT = "decoder_timed_out"
@@ -47,6 +49,7 @@ class Reason(StrEnum):
     FETCH_TIMED_OUT = "fetch_timed_out"
     FETCH_FAILED = "fetch_failed"
     SCORER_FAILED = "scorer_failed"
+    CAPTION_FAILED = "caption_failed"
 
     @property
     def retryable(self) -> bool:
@@ -62,6 +65,7 @@ _RETRYABLE = frozenset(
         Reason.FETCH_TIMED_OUT,
         Reason.FETCH_FAILED,
         Reason.SCORER_FAILED,
+        Reason.CAPTION_FAILED,
     }
 )
 

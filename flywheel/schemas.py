@@ -115,8 +115,15 @@ _TABLES: Sequence[TableSpec] = (
     _spec(
         "alignment",
         "image_id caption_id model_id",
-        "cosine of image and caption",
-        {"image_id": TEXT, "caption_id": TEXT, "model_id": TEXT, "cosine": pa.float64()},
+        "cosine of image and caption, and how long the caption is",
+        {
+            "image_id": TEXT,
+            "caption_id": TEXT,
+            "model_id": TEXT,
+            "cosine": pa.float64(),
+            "kind": TEXT,
+            "tokens": pa.int32(),
+        },
     ),
     _spec(
         "captions",

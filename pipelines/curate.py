@@ -9,7 +9,7 @@ from functools import partial
 from filters.funnel import Funnel
 from flywheel.workspace import Workspace
 from flywheel.workspace.catalog import build
-from pipelines import domains, duplicates, filtering, ingest, measure
+from pipelines import aligning, captioning, domains, duplicates, embedding, filtering, ingest, measure
 from pipelines.engine import Progress, StepReport
 from pipelines.executors import Executor
 from pipelines.judging import judging_views
@@ -34,7 +34,7 @@ def curate(
     dataset: str | None = None,
     copy_all: bool = False,
 ) -> CurateReport:
-    """Ingest, measure cheapest first, find duplicates, judge. Raises what its steps raise."""
+    """Ingest, measure cheapest first, find duplicates, embed, caption, judge. Raises what its steps raise."""
     named = steps(workspace, sources, executor, dataset=dataset, copy_all=copy_all)
     return conclude(workspace, [run(progress) for _, run in named])
 
@@ -48,6 +48,11 @@ def steps(
         yield f"measure-{name}", partial(measure.measure, workspace, name, executor)
     yield "measure-domain", partial(domains.name_domains, workspace)
     yield "duplicates", partial(duplicates.find, workspace)
+    yield "embed", partial(embedding.embed, workspace, executor)
+    # Captions that came with the images may drop some before others are paid for.
+    yield "align-raw", partial(aligning.align, workspace)
+    yield "caption", partial(captioning.caption, workspace, executor)
+    yield "align", partial(aligning.align, workspace)
 
 
 def conclude(workspace: Workspace, reports: Sequence[StepReport]) -> CurateReport:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from filters.scorers import measure_native, measure_ocr, measure_scaled
 from flywheel.errors import ContentChanged
 from flywheel.images.decode import luma_view, native_view, scaled_view
-from flywheel.images.views import NativeView
+from flywheel.images.fitted import Fit, fitted_view, sent_view
+from flywheel.images.views import RGB, NativeView
 from flywheel.records import Budgets, Failure, ImageFacts, Locator, Reason, SourceItem
 from flywheel.seeds import content_id
 from flywheel.workspace.storage import read_locator
@@ -50,6 +51,32 @@ class Seen:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureContext:
     budgets: Budgets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitContext:
+    """How pictures must come to a network."""
+
+    budgets: Budgets
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendContext:
+    """How large a picture may be when it is sent to a model."""
+
+    budgets: Budgets
+    max_pixels: int
+
+
+class Stored(Protocol):
+    """An image that was ingested: its name and where its bytes are read again."""
+
+    @property
+    def image_id(self) -> str: ...
+
+    @property
+    def locator(self) -> Locator: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +121,16 @@ def ocr_item(item: MeasureItem, context: MeasureContext) -> Mapping[str, Row] | 
     return _measure(item, context.budgets, native_view, _read_words)
 
 
+def fitted_item(item: MeasureItem, context: FitContext) -> RGB | Failure:
+    data = read_again(item, context.budgets)
+    return data if isinstance(data, Failure) else fitted_view(data, context.budgets, context.fit)
+
+
+def sent_item(item: Stored, context: SendContext) -> bytes | Failure:
+    data = read_again(item, context.budgets)
+    return data if isinstance(data, Failure) else sent_view(data, context.budgets, context.max_pixels)
+
+
 def read_within(locator: Locator, max_bytes: int) -> bytes | Failure:
     """Read at most the budget and one byte more, by which it shows that there was more. A range tells its length."""
     if locator.length is not None and locator.length > max_bytes:
@@ -125,7 +162,7 @@ def _measure(
     return view if isinstance(view, Failure) else score(view, item.scorers)
 
 
-def read_again(item: MeasureItem, budgets: Budgets) -> bytes | Failure:
+def read_again(item: Stored, budgets: Budgets) -> bytes | Failure:
     """Read an ingested image again; its bytes must still hash to its name."""
     try:
         data = read_verified(item.image_id, item.locator)

@@ -73,11 +73,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """How a step ended; `run_id` is None when there was nothing to do."""
+    """How a step ended; `run_id` is None when there was nothing to do, and `why` says so where it could do nothing."""
 
     step: str
     run_id: str | None
     counts: Mapping[str, int]
+    why: str = ""
 
 
 def outcome_rows(step: str, config_hash: str, rows: Sequence[tuple[str, int, Status, Failure | None]]) -> pa.Table:

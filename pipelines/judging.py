@@ -41,7 +41,8 @@ def score_columns() -> dict[str, tuple[str, ...]]:
 
 
 def score_versions() -> dict[str, str]:
-    return {name: scorer.version for name, scorer in SCORERS.items()}
+    """The versions of what the program itself measures. Those of models are pinned by the policy."""
+    return {name: scorer.version for name, scorer in SCORERS.items() if scorer.reads != "model"}
 
 
 def _ensure_scores(workspace: Workspace) -> None:

@@ -45,7 +45,7 @@ class Pass:
 
 # What the caption-free rules of stage 1 have dropped is not worth its native pixels.
 # A near duplicate is: who stands for a group is decided by these very numbers.
-_SURVIVES = (
+SURVIVES = (
     "s.image_id NOT IN (SELECT image_id FROM verdicts WHERE stage = 1 AND verdict = 'dropped' AND rule <> 'duplicate')"
 )
 # Our choice, not calibrated yet: reading costs most of a second, so pictures without text-like strokes are spared.
@@ -73,7 +73,7 @@ PASSES: Mapping[str, Pass] = {
         reads="native",
         item="pipelines.decoding:native_item",
         batch=128,
-        only=_SURVIVES,
+        only=SURVIVES,
         patience=1.5,
         engine_bytes=0,
         says="sharpness, noise and blockiness at native resolution",
@@ -83,7 +83,7 @@ PASSES: Mapping[str, Pass] = {
         reads="ocr",
         item="pipelines.decoding:ocr_item",
         batch=16,
-        only=f"{_SURVIVES} AND {_TEXTUAL}",
+        only=f"{SURVIVES} AND {_TEXTUAL}",
         patience=6.0,
         engine_bytes=_OCR_BYTES,
         says="words, boxes, script of what looks like text",

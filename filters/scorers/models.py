@@ -1,4 +1,7 @@
-"""Scores that only a model can give: their tables exist, their rows come from whoever runs the model."""
+"""Scores that only a model can give: their rows come from whoever runs it, at the version of its weights.
+
+A policy names the version that its thresholds were made for; scores by other weights do not count under it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from flywheel.schemas import score_spec
 
 def _by_model(name: str, says: str) -> Scorer:
     table = score_spec(name, says, {name: pa.float64()})
-    return Scorer(name=name, version=f"{name}-1", reads="model", table=table, measure=None, says=says)
+    return Scorer(name=name, version="", reads="model", table=table, measure=None, says=says)
 
 
 AESTHETIC = _by_model("aesthetic", "taste, 1..10, from a head on CLIP embeddings")

@@ -18,9 +18,9 @@ class Scorer:
 
     `reads` says which pass gives `measure` its input:
     scaled -> ScaledPlanes, native -> NativePlanes, ocr -> Reading (of flywheel.encoders.ocr),
-    scores -> a mapping of the other scorers' columns, None where missing. `model` has no function here:
-    its rows are written by models. `measure` is total and deterministic: every column of the table
-    (less image_id and version) is there, finite, or None where there is no sign to judge by.
+    scores -> a mapping of the other scorers' columns, None where missing. `model` has neither function nor
+    version here: its rows are written by models, at the names of their weights. `measure` is total and deterministic:
+    every column of the table (less image_id and version) is there, finite, or None where there is no sign to judge by.
     A change of any number it gives is a new `version`.
     """
 

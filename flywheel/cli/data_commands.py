@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pipelines.engine import StepReport
     from pipelines.executors import Executor
 
+KINDS = ("general", "text", "knowledge", "structured")  # of captions; named here so that nothing heavy is imported
+
 Sources = Annotated[
     list[str],
     typer.Argument(help="Folders, tars, Parquet/JSONL/CSV listings, Hugging Face datasets on disk, s3:// prefixes."),
@@ -91,6 +93,43 @@ def duplicates(workspace: Where = DEFAULT, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def embed(
+    workspace: Where = DEFAULT, executor: ExecutorOption = "local", workers: WorkersOption = 0, as_json: AsJson = False
+) -> None:
+    """Give images their vectors, taste, safety and watermark in one pass, and hold captions to them."""
+    from pipelines.aligning import align
+    from pipelines.embedding import embed
+
+    opened = open_workspace(workspace)
+    with progress() as show:
+        reports = [embed(opened, _executor(opened, executor, workers), show), align(opened, show)]
+    _emit_steps(as_json, reports)
+
+
+@app.command()
+def caption(
+    workspace: Where = DEFAULT,
+    kinds: Annotated[str, typer.Option(help=f"Of {', '.join(KINDS)}; none: as configured.")] = "",
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write the captions that images lack, each verified, and hold them to their images."""
+    from flywheel.errors import UsageError
+    from pipelines.aligning import align
+    from pipelines.captioning import caption
+
+    chosen = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    if unknown := set(chosen) - set(KINDS):
+        raise UsageError(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    opened = open_workspace(workspace)
+    with progress() as show:
+        run = _executor(opened, executor, workers)
+        reports = [caption(opened, run, show, kinds=chosen or None), align(opened, show)]
+    _emit_steps(as_json, reports)
+
+
+@app.command()
 def curate(
     sources: Sources,
     workspace: Where = DEFAULT,
@@ -100,7 +139,7 @@ def curate(
     workers: WorkersOption = 0,
     as_json: AsJson = False,
 ) -> None:
-    """The main job: ingest, measure, find duplicates, judge. Run again, it does only what is new."""
+    """The main job: ingest, measure, find duplicates, embed, caption, judge. Run again, it does only what is new."""
     from flywheel.cli.funnel_print import funnel_document, print_funnel
     from pipelines.curate import curate
 
@@ -199,13 +238,29 @@ def _emit_steps(as_json: bool, reports: list[StepReport]) -> None:
 def _say_steps(say: Printer, reports: list[StepReport]) -> None:
     for report in reports:
         counts = {name.replace(":", " "): value for name, value in report.counts.items() if not _is_reason(name)}
-        told = ", ".join(f"{name} {value}" for name, value in counts.items()) or "nothing to do"
+        counts = {name: value for name, value in counts.items() if name.split()[0] not in KINDS}
+        told = ", ".join(f"{name} {value}" for name, value in counts.items()) or report.why or "nothing to do"
         say(f"{report.step:16} {told if report.run_id else f'nothing new ({told})' if counts else told}")
+    _say_captions([report for report in reports if report.step == "caption" and report.run_id])
     reasons = [(name, value) for report in reports for name, value in report.counts.items() if _is_reason(name)]
     if reasons:
         table(
             "not taken", ["outcome", "reason", "images"], [[*name.split(":"), value] for name, value in sorted(reasons)]
         )
+
+
+def _say_captions(reports: Sequence[StepReport]) -> None:
+    """Yield and cost of each kind."""
+    rows: list[list[Any]] = []
+    for report in reports:
+        for kind in KINDS:
+            told = {name.split(":")[1]: value for name, value in report.counts.items() if name.startswith(f"{kind}:")}
+            if told.get("in"):
+                share = f"{told.get('captioned', 0) / told['in']:.1%}"
+                cost = [told.get("tokens", 0), told.get("prompt_tokens", 0), round(told.get("ms", 0) / 1000, 1)]
+                rows.append([kind, told["in"], told.get("captioned", 0), share, told.get("asked", 0), *cost])
+    if rows:
+        table("captions", ["kind", "wanted", "accepted", "yield", "asked", "tokens", "prompt tokens", "seconds"], rows)
 
 
 def _say_pairs(title: str, stages: Sequence[StagePairs]) -> None:

@@ -104,12 +104,15 @@ def _facts(data: bytes, header: Header) -> ImageFacts:
     )
 
 
-def _upright(image: Image.Image, header: Header) -> npt.NDArray[np.uint8]:
-    """Oriented pixels as an array (read-only, C-contiguous). Pillow's TIFF plugin has turned its own already."""
+def upright(image: Image.Image, header: Header) -> Image.Image:
+    """Oriented as EXIF says. Pillow's TIFF plugin has turned its own already."""
     method = _UPRIGHT.get(header.exif_orientation)
-    if method is not None and header.format != TIFF:
-        image = image.transpose(method)
-    return np.asarray(image)
+    return image.transpose(method) if method is not None and header.format != TIFF else image
+
+
+def _upright(image: Image.Image, header: Header) -> npt.NDArray[np.uint8]:
+    """Oriented pixels as an array (read-only, C-contiguous)."""
+    return np.asarray(upright(image, header))
 
 
 def _lowest_alpha(image: Image.Image) -> float:

@@ -25,6 +25,22 @@ child_memory_mb = 1400       # address space of a decoding child; for OCR 512 mo
 allow_hosts = []             # private hosts that URLs may name, e.g. ["images.internal:8080"]
 fetch_s = 30.0               # for one URL, from the first byte sent to the last received
 
+[models]                     # names of `flywheel models list`, or folders; "none" for none. Unset: what the profile names
+# clip = "clip-miniature-1"
+# aesthetic = "aesthetic-miniature-1"
+# captioner = "captioner-miniature-1"
+
+[captioner]
+urls = []                    # OpenAI-style servers, e.g. ["http://127.0.0.1:8000/v1"]; none: the model runs in this process
+served_as = ""               # the model's name on those servers
+prompts = ""                 # full | brief (for a model trained on these very words); unset: as the profile says
+kinds = ["general", "text", "knowledge", "structured"]
+max_pixels = 1048576         # of an image as it is sent
+in_flight = 64               # requests on their way at once
+timeout_s = 120.0            # for one answer; then it is aborted and asked again
+max_wait_s = 3600.0          # for a server that is down, before the run ends; it can be resumed
+asks = 3                     # of one caption, each with another seed, before it is quarantined
+
 [run]
 workers = 0                  # 0: one a core
 micro_batch = 256            # images committed together; a kill repeats at most one a worker
@@ -66,6 +82,34 @@ class IngestSection(_Section):
         )
 
 
+class ModelsSection(_Section):
+    """None: what the profile names."""
+
+    clip: str | None = None
+    aesthetic: str | None = None
+    nsfw: str | None = None
+    watermark: str | None = None
+    foreign: str | None = None
+    captioner: str | None = None
+
+
+class CaptionerSection(_Section):
+    urls: tuple[str, ...] = ()
+    served_as: str = ""
+    prompts: Literal["", "full", "brief"] = ""
+    kinds: tuple[Literal["general", "text", "knowledge", "structured"], ...] = (
+        "general",
+        "text",
+        "knowledge",
+        "structured",
+    )
+    max_pixels: int = Field(1 << 20, ge=1024)
+    in_flight: int = Field(64, ge=1, le=1024)
+    timeout_s: float = Field(120.0, gt=0)
+    max_wait_s: float = Field(3600.0, ge=0)
+    asks: int = Field(3, ge=1, le=10)
+
+
 class RunSection(_Section):
     workers: int = Field(0, ge=0)
     micro_batch: int = Field(256, ge=1, le=256)
@@ -82,6 +126,8 @@ class SqlSection(_Section):
 class WorkspaceConfig(_Section):
     workspace: WorkspaceSection = WorkspaceSection()
     ingest: IngestSection = IngestSection()
+    models: ModelsSection = ModelsSection()
+    captioner: CaptionerSection = CaptionerSection()
     run: RunSection = RunSection()
     sql: SqlSection = SqlSection()
 

@@ -25,7 +25,7 @@ _SINCE_2 = ("embeddings", "tags")
 
 MIGRATIONS: Sequence[Migration] = (
     Migration(1, "the core tables", tuple(spec for name, spec in TABLES.items() if name not in _SINCE_2)),
-    Migration(2, "vectors and tags", tuple(TABLES[name] for name in _SINCE_2)),
+    Migration(2, "vectors, tags, kinds of captions", tuple(TABLES[name] for name in (*_SINCE_2, "alignment"))),
 )
 
 FORMAT = MIGRATIONS[-1].number

@@ -25,7 +25,7 @@ _LISTS = ("reference_ids",)
 # Tombstones must go on naming what is forgotten; the sighting of an image that stays may since show another.
 _KEPT_TABLES = frozenset({"tombstones"})
 _KEPT_COLUMNS = frozenset({("images", "source_id")})
-_OWNERS = {"pairs": "pair_id", "captions": "caption_id"}
+_OWNERS = {"pairs": "pair_id", "captions": "caption_id", "alignment": "caption_id"}
 
 
 def belongings(workspace: Workspace, image_ids: Collection[str]) -> set[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 from model.miniature.canvas import Canvas
 from model.miniature.facts import Emblem, Realm, realm_of, realms
 from model.miniature.lot import First, Lot, pick
-from model.miniature.vocabulary import BACKGROUNDS, COLOURS, with_article
+from model.miniature.vocabulary import BACKGROUNDS, COLOURS, SHAPES, with_article
 
 # Radii in shares of the side.
 _DISC, _FIELD, _CHARGE = 0.42, 0.35, 0.22
@@ -21,6 +21,13 @@ _LEADS = {"capital": "The capital is", "founded": "Founded in", "known_for": "Kn
 def sample(rng: np.random.Generator) -> Emblem:
     """The emblem of a realm by lot."""
     return realms()[int(rng.integers(len(realms())))].emblem
+
+
+def any_emblem(rng: np.random.Generator) -> Emblem:
+    """Of any look, whether a realm bears it or not: who learns to see emblems must not learn the realms instead."""
+    field = pick(rng, tuple(COLOURS))
+    others = tuple(colour for colour in COLOURS if colour != field)
+    return Emblem(field=field, rim=pick(rng, others), charge=pick(rng, SHAPES), ink=pick(rng, others))
 
 
 def render(emblem: Emblem, side_px: int, seed: int = 0) -> Image.Image:

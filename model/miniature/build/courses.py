@@ -8,7 +8,7 @@ condition  words -> structured scene; other words; picture + instruction -> stru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,17 @@ from model.miniature.build.probes import Probes
 from model.miniature.build.prompts import EDIT
 from model.miniature.build.trainer import Course, by_length
 from model.miniature.captions import captions
-from model.miniature.grammar import sample
+from model.miniature.emblem import any_emblem
+from model.miniature.grammar import KINDS, sample
+from model.miniature.lot import pick
 from model.miniature.roles import role_of
 from model.miniature.sorts import SORTS
 from model.miniature.subject import Subject
 
 # Of a hundred pictures so many are of each sort: scenes have the most to tell apart. Our choice.
-SHARES = {"scene": 56, "page": 14, "diagram": 12, "emblem": 8, "creature": 10}
+SHARES = {"scene": 40, "words": 16, "page": 16, "diagram": 12, "emblem": 8, "creature": 8}
+# Reading takes longest to learn: who learns to see gets more of it.
+_SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
 _BATCH = 64  # pictures a step
 _CHUNKS = 6
 
@@ -52,7 +56,7 @@ def sight(student: Student, heads: FacetHeads, steps: int, seed: int) -> Course:
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 1, step])
-        subjects = drawn(rng, _BATCH)
+        subjects = drawn(rng, _BATCH, shares=_SIGHT_SHARES)
         with torch.autocast("cpu", torch.bfloat16):
             seen = see(student.model, _pixels(subjects, rng))
         return heads.loss(seen.tokens.float(), subjects)
@@ -155,15 +159,25 @@ def shown(seen: Seen, of: Sequence[int]) -> Seen:
     return Seen(seen.tokens[chosen], tuple(layer[chosen] for layer in seen.deep))
 
 
-def drawn(rng: np.random.Generator, number: int, role: str = "train") -> list[Subject]:
+def drawn(
+    rng: np.random.Generator, number: int, role: str = "train", shares: Mapping[str, int] = SHARES
+) -> list[Subject]:
     """Subjects by lot that have this role as pictures: what is examined was never shown in training."""
-    names, weights = list(SHARES), np.array(list(SHARES.values())) / sum(SHARES.values())
+    names, weights = list(shares), np.array(list(shares.values())) / sum(shares.values())
     subjects: list[Subject] = []
     while len(subjects) < number:
-        subject = SORTS[str(rng.choice(names, p=weights))].sample(rng)
+        subject = _DRAWN[str(rng.choice(names, p=weights))](rng)
         if role_of(subject.subject_id, "") == role:
             subjects.append(subject)
     return subjects
+
+
+_WORD_KINDS = tuple(name for name, kind in KINDS.items() if kind.line)
+_DRAWN: Mapping[str, Callable[[np.random.Generator], Subject]] = {
+    **{name: sort.sample for name, sort in SORTS.items()},
+    "words": lambda rng: sample(rng, pick(rng, _WORD_KINDS)),
+    "emblem": any_emblem,
+}
 
 
 def _pixels(subjects: Sequence[Subject], rng: np.random.Generator) -> Tensor:

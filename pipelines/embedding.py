@@ -1,0 +1,218 @@
+"""Embed: one pass over each image that the caption-free rules leave gives its vector, and from it taste, safety, watermark.
+
+The child decodes and resizes, the worker runs the network over what came back. Pictures that these weights do not know are
+told apart by a head of their own and abstained from: no vector, no number, and the outcome says why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from filters.scorers import SCORERS
+from flywheel.encoders.clip import ClipFolder, describe, open_clip_from
+from flywheel.encoders.heads import Head, load_head
+from flywheel.errors import FlywheelError
+from flywheel.images.sandbox import Sandbox
+from flywheel.records import Failure, Locator, Reason, Status
+from flywheel.schemas import TABLES
+from flywheel.workspace import Workspace
+from pipelines.decoding import FitContext, MeasureItem
+from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
+from pipelines.executors import Answers, Batch, Executor, Task
+from pipelines.measure import SURVIVES
+from pipelines.profiles import find_weights, recipe_of
+from pipelines.sheet import sheet_views
+
+STEP = "embed"
+LAW = ("embedded", "rejected", "quarantined")
+VECTOR = "vector"
+FOREIGN_FROM = 0.5  # the chance from which a picture counts as foreign
+_AT_ONCE = 64  # pictures through the network at once; our choice
+_ENCODING = Lock()  # one network a process: its threads use every core already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoders:
+    """The weights of one pass, by name and place. Picklable: a worker elsewhere loads them itself."""
+
+    folder: Path
+    clip: ClipFolder
+    heads: Mapping[str, tuple[str, Path]]  # scorer -> (its version: the head's name, where it lies)
+    foreign: Path | None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {VECTOR: self.clip.model_id, **{name: version for name, (version, _) in self.heads.items()}}
+
+
+def encoders_of(workspace: Workspace) -> Encoders | None:
+    """What the workspace's recipe names and this machine has; None without a CLIP model.
+
+    Raises FlywheelError for weights that are there and cannot be read.
+    """
+    recipe = recipe_of(workspace)
+    folder = find_weights(recipe.clip)
+    if folder is None:
+        return None
+    found = {name: find_weights(head) for name, head in recipe.heads.items()}
+    heads = {name: (str(recipe.heads[name]), path) for name, path in found.items() if path is not None}
+    return Encoders(folder=folder, clip=describe(folder), heads=heads, foreign=find_weights(recipe.foreign))
+
+
+def embed(workspace: Workspace, executor: Executor, progress: Progress, *, retry: bool = False) -> StepReport:
+    """Fill in vectors and scores that images lack from the models at hand; without a model nothing is done.
+
+    Raises AnotherDriver, DiskReserve, ConservationError, FlywheelError for unreadable weights.
+    """
+    encoders = encoders_of(workspace)
+    if encoders is None:
+        return StepReport(STEP, None, {}, why=missing(workspace))
+    return drive(workspace, partial(_plan, workspace, encoders, retry), executor, LAW, progress)
+
+
+def _plan(workspace: Workspace, encoders: Encoders, retry: bool) -> Step:
+    config_hash = config_hash_of({**encoders.versions, "foreign": encoders.foreign.name if encoders.foreign else ""})
+    budgets = workspace.config.ingest.budgets
+    items = _lacking(workspace, encoders, config_hash, retry)
+    return Step(
+        name=STEP,
+        config_hash=config_hash,
+        batches=_batches(items, workspace.config.run.micro_batch),
+        task=Task(
+            item="pipelines.decoding:fitted_item",
+            context=FitContext(budgets=budgets, fit=encoders.clip.fit),
+            memory_bytes=budgets.child_memory_bytes,
+            item_s=budgets.decode_s,
+            around=partial(encoded, encoders=encoders),
+        ),
+        settle=partial(_settle, encoders, config_hash),
+        total=len(items),
+        detail={"models": encoders.versions},
+    )
+
+
+def _lacking(workspace: Workspace, encoders: Encoders, config_hash: str, retry: bool) -> list[MeasureItem]:
+    """Images without a completed pass, each with what a torn micro-batch has not written yet."""
+    has = {
+        VECTOR: f"SELECT subject_id FROM embeddings WHERE subject_kind = 'image' AND model_id = '{encoders.clip.model_id}'"
+    }
+    has |= {
+        name: f"SELECT image_id FROM score_{name} WHERE version = '{version}'"
+        for name, (version, _) in encoders.heads.items()
+    }
+    lacks = ", ".join(f"i.image_id NOT IN ({sql}) AS lacks_{name}" for name, sql in has.items())
+    settled = "status <> 'quarantined'" if retry else "true"
+    rows = workspace.query(
+        f'SELECT i.image_id, i.uri, i.member, i."offset", i.length, coalesce(t.attempt, 0) + 1 AS attempt, {lacks} '
+        f"FROM images i JOIN scores s USING (image_id) "
+        f"LEFT JOIN (SELECT subject_id, max(attempt) AS attempt FROM outcomes WHERE step = '{STEP}' GROUP BY 1) t "
+        f"ON t.subject_id = i.image_id WHERE i.image_id NOT IN (SELECT subject_id FROM last_outcomes "
+        f"WHERE step = '{STEP}' AND config_hash = '{config_hash}' AND {settled}) AND {SURVIVES} ORDER BY i.image_id",
+        sheet_views(workspace),
+    )
+    return [
+        MeasureItem(
+            image_id=row["image_id"],
+            locator=Locator(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"]),
+            scorers=tuple(name for name in has if row[f"lacks_{name}"]),
+            attempt=row["attempt"],
+        )
+        for row in rows.to_pylist()
+    ]
+
+
+def encoded(
+    items: Sequence[MeasureItem], sandbox: Sandbox[Any, Any], encoders: Encoders
+) -> list[Mapping[str, Any] | Failure]:
+    """What a worker does with a micro-batch: pictures from its child, vectors and numbers from the network."""
+    answers: list[Mapping[str, Any] | Failure] = []
+    for start in range(0, len(items), _AT_ONCE):
+        seen = list(sandbox.run(items[start : start + _AT_ONCE]))
+        told = iter(_told([picture for picture in seen if not isinstance(picture, Failure)], encoders))
+        answers += [picture if isinstance(picture, Failure) else next(told) for picture in seen]
+    return answers
+
+
+def _told(pictures: Sequence[Any], encoders: Encoders) -> list[Mapping[str, Any] | Failure]:
+    with _ENCODING:
+        vectors = open_clip_from(encoders.folder).images(pictures)
+    foreign = np.zeros(len(vectors))
+    if encoders.foreign is not None:
+        foreign = _head(encoders.foreign, encoders.clip.dims).chances(vectors)
+    numbers = {name: _number(name, path, vectors, encoders.clip.dims) for name, (_, path) in encoders.heads.items()}
+    return [
+        Failure(Reason.OUT_OF_DOMAIN, f"{encoders.clip.model_id} was not made for such a picture ({foreign[at]:.2f})")
+        if foreign[at] >= FOREIGN_FROM
+        else {VECTOR: vectors[at].astype(np.float16), **{name: float(values[at]) for name, values in numbers.items()}}
+        for at in range(len(vectors))
+    ]
+
+
+def _number(name: str, path: Path, vectors: Any, dims: int) -> Any:
+    head = _head(path, dims)
+    return np.clip(head.scores(vectors), 1, 10) if name == "aesthetic" else head.chances(vectors)
+
+
+@cache
+def _head(path: Path, dims: int) -> Head:
+    return load_head(path, dims)
+
+
+def _settle(encoders: Encoders, config_hash: str, batch: Batch, answers: Answers) -> Settled:
+    rows: dict[str, list[dict[str, Any]]] = {"embeddings": [], **{f"score_{name}": [] for name in encoders.heads}}
+    done: list[tuple[str, int, Status, Failure | None]] = []
+    counts: Counter[str] = Counter()
+    for item, answer in zip(batch, answers, strict=True):
+        failure = answer if isinstance(answer, Failure) else None
+        status = failure.status if failure else Status.OK
+        done.append((item.image_id, item.attempt, status, failure))
+        counts.update({"in": 1, str(status) if failure else "embedded": 1})
+        if failure is not None:
+            counts[f"{status}:{failure.reason}"] += 1
+            continue
+        if VECTOR in item.scorers:
+            rows["embeddings"].append(vector_row(item.image_id, "image", encoders.clip.model_id, answer[VECTOR]))
+        for name, (version, _) in encoders.heads.items():
+            if name in item.scorers:
+                rows[f"score_{name}"].append({"image_id": item.image_id, "version": version, name: answer[name]})
+    tables = {name: pa.Table.from_pylist(found, schema=_schema(name)) for name, found in rows.items()}
+    return Settled(tables, outcome_rows(STEP, config_hash, done), counts)
+
+
+def vector_row(subject_id: str, kind: str, model_id: str, vector: Any) -> dict[str, Any]:
+    """A row of `embeddings`, at the precision that is kept."""
+    kept = np.asarray(vector, dtype=np.float16).astype(np.float32)
+    return {"subject_id": subject_id, "subject_kind": kind, "model_id": model_id, "vector": kept}
+
+
+def _schema(name: str) -> pa.Schema:
+    return TABLES[name].schema if name in TABLES else SCORERS[name.removeprefix("score_")].table.schema
+
+
+def _batches(items: Sequence[MeasureItem], size: int) -> Iterator[Sequence[MeasureItem]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def require_encoders(workspace: Workspace) -> Encoders:
+    """Raises FlywheelError, saying what to do, where the workspace has no CLIP model."""
+    encoders = encoders_of(workspace)
+    if encoders is None:
+        raise FlywheelError(missing(workspace))
+    return encoders
+
+
+def missing(workspace: Workspace) -> str:
+    """Why there are no vectors, and what to do."""
+    name = recipe_of(workspace).clip
+    what = f"{name} is not on this machine" if name else "this workspace names no CLIP model"
+    return f"{what}: `flywheel doctor` prints the line that mends it"
