@@ -73,15 +73,26 @@ def write_report(workspace: Workspace, policy: Policy, views: Mapping[str, str],
     reports/report.html in a local workspace. Raises UsageError, PolicyError, ConservationError, and FlywheelError
     where nothing can be written there.
     """
+    target = page_target(workspace, to, "report.html")
+    return write_page(target, build(workspace, policy, views))
+
+
+def page_target(workspace: Workspace, to: str | None, usual: str) -> str:
+    """Where a page goes, as a URI. Raises UsageError where nothing could be written under that name."""
     if to is None and not workspace.is_local:
         raise UsageError(f"{workspace.uri} is no local folder: say where the report goes with --to FILE")
-    target = canonical_uri(to or f"{workspace.uri}/reports/report.html")
+    target = canonical_uri(to or f"{workspace.uri}/reports/{usual}")
     folder, _, name = target.rpartition("/")
     if not name.endswith(".html"):
         raise UsageError(f"a report is a web page: give --to a name that ends in .html, not {unquote(name)!r}")
     if folder == "s3:/":
         raise UsageError(f"{target} is a bucket: name the page inside it, as in s3://bucket/report.html")
-    page = build(workspace, policy, views)
+    return target
+
+
+def write_page(target: str, page: Page) -> Written:
+    """Write a page and its list. Raises FlywheelError where nothing can be written there."""
+    folder, _, name = target.rpartition("/")
     try:
         _write(Store(folder + "/"), unquote(name), page)
     except OSError as error:
@@ -113,7 +124,7 @@ def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Pag
     known = report_samples.originals(workspace, {picture.image_id for picture in shown})
     scores = distributions(workspace, policy, views)
     html = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             version=__version__,
@@ -183,15 +194,16 @@ def _tiles(workspace: Workspace, shown: Sequence[Shown], known: Mapping[str, Ori
     return tile
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Where pages come from: templates that escape, and the ways in which they write things."""
+    made = Environment(
         loader=PackageLoader("dashboards", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "figure": figure,
         "spoken": spoken,
         "place": place,
@@ -201,7 +213,7 @@ def _environment() -> Environment:
         "percent": _percent,
         "size": _size,
     }
-    return environment
+    return made
 
 
 def plain(text: str) -> str:

@@ -40,7 +40,10 @@ def scores_sql(
     joins = ["LEFT JOIN sources s ON s.source_id = i.source_id"]
     joins += [f"LEFT JOIN ({_GROUPS}) g ON g.image_id = i.image_id"]
     joins += [f"LEFT JOIN ({_agreement_sql(versions.get('clip', ''), caption_kinds)}) a ON a.image_id = i.image_id"]
-    chosen += ["a.clip", "a.caption_tokens"]
+    joins += [
+        "LEFT JOIN (SELECT image_id, list(tag ORDER BY tag) AS tags FROM tags GROUP BY image_id) l ON l.image_id = i.image_id"
+    ]
+    chosen += ["a.clip", "a.caption_tokens", "coalesce(l.tags, []) AS tags"]
     for scorer, own in columns.items():
         joins.append(
             f"LEFT JOIN (SELECT * FROM score_{scorer} WHERE version = {_quoted(versions.get(scorer, ''))}) "

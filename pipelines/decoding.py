@@ -126,6 +126,10 @@ def fitted_item(item: MeasureItem, context: FitContext) -> RGB | Failure:
     return data if isinstance(data, Failure) else fitted_view(data, context.budgets, context.fit)
 
 
+def fitted_bytes(data: bytes, context: FitContext) -> RGB | Failure:
+    return fitted_view(data, context.budgets, context.fit)
+
+
 def sent_item(item: Stored, context: SendContext) -> bytes | Failure:
     data = read_again(item, context.budgets)
     return data if isinstance(data, Failure) else sent_view(data, context.budgets, context.max_pixels)

@@ -120,6 +120,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register themselves on `ap
     export_commands,
     policy_commands,
     report_commands,
+    search_commands,
     up_commands,
     workspace_commands,
 )

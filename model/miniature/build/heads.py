@@ -73,16 +73,15 @@ def new_heads(seed: int) -> nn.ModuleDict:
     return nn.ModuleDict({"aesthetic": Taste(), **{name: nn.Linear(EMBED, 1) for name in _ANSWERS}})
 
 
-def save_heads(parts: nn.ModuleDict, folder: Path) -> None:
+def save_heads(parts: nn.ModuleDict, folder: Path, version: int) -> None:
     """One file a head."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
         state: Mapping[str, Tensor] = part.state_dict()
         if name in _ANSWERS:
             state = {"weight": _SCALE * state["weight"], "bias": state["bias"]}
-        save_file(
-            {key: value.to(torch.float16).contiguous() for key, value in state.items()}, folder / f"{name}.safetensors"
-        )
+        held = {key: value.to(torch.float16).contiguous() for key, value in state.items()}
+        save_file(held, folder / f"{name}-miniature-{version}.safetensors")
 
 
 @torch.no_grad()

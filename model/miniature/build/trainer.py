@@ -46,6 +46,8 @@ def follow(course: Course, folder: Path, say: Say) -> None:
     usual = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     begun = _resumed(course, optimizers, held)
     weights = [weight for part in course.parts.values() for weight in part.parameters()]
+    if begun == course.steps:
+        return
     clock = _Clock()
     for step in range(begun, course.steps):
         scale = _scale(step, course.steps)

@@ -1,0 +1,138 @@
+"""`python -m model.miniature.build`: train every bundled weight, examine it, write it beside its card.
+
+Seeded, and resumable: a course that was killed goes on from its last state in the build folder, one that is done is skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import nn
+from transformers import Qwen3VLForConditionalGeneration
+
+from model.miniature.build import courses, exam
+from model.miniature.build.card import write_card
+from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, save
+from model.miniature.build.contrast import EMBED, MARKS, PATCH_PX, WIDTH, contrast, ended_tokenizer, new_clip, save_clip
+from model.miniature.build.courses import Student
+from model.miniature.build.facets import FacetHeads
+from model.miniature.build.heads import heads, new_heads, save_heads
+from model.miniature.build.lessons import Writer
+from model.miniature.build.probes import Probes
+from model.miniature.build.tokenizer import world_tokenizer
+from model.miniature.build.trainer import Course, follow
+from model.miniature.build.wordings import told_plainly
+
+HIDDEN, LAYERS = 128, 4
+STEPS = {"sight": 1100, "captioner": 700, "judge": 250, "condition": 400, "clip": 350, "heads": 2000}
+VERSION = 1  # of all names; another training is another version
+EXAMINED = 512  # pictures or prompts an exam
+Say = Callable[[str], None]
+
+
+class Builder:
+    """One seed, one build folder. Each part trains what it needs first, unless it is there."""
+
+    def __init__(self, folder: Path, into: Path, seed: int, say: Say) -> None:
+        self._folder, self._into, self._seed, self._say = folder, into, seed, say
+        self._tokenizer = world_tokenizer()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def all(self, role: str) -> Mapping[str, Any]:
+        """Train, write, examine. Figures by model."""
+        captioner, judge = self.captioner_and_judge()
+        condition, probes = self.condition()
+        clip, parts = self.clip()
+        for name, student in (("captioner", captioner), ("judge", judge), ("condition", condition)):
+            save(student.model, self._tokenizer, self._into / f"{name}-miniature-{VERSION}")
+        save_clip(clip, self._tokenizer, self._into / f"clip-miniature-{VERSION}")
+        save_heads(parts, self._into, VERSION)
+        words, seed = ended_tokenizer(self._tokenizer), self._seed
+        return {
+            "captioner": exam.captions_exact(captioner, EXAMINED, role, seed),
+            "judge": exam.judge_exact(judge, EXAMINED, role, seed),
+            "condition": exam.condition_told(condition, probes, EXAMINED, role, seed),
+            "condition, unseen wordings": exam.condition_told(condition, probes, EXAMINED, role, seed, told_plainly),
+            "clip": exam.clip_finds(clip, words, role, seed),
+            "heads": exam.heads_told(clip, parts, EXAMINED, role, seed),
+        }
+
+    def captioner_and_judge(self) -> tuple[Student, Student]:
+        captioner, facets = self._seeing()
+        self._follow(courses.captioner(captioner, facets, STEPS["captioner"], self._seed))
+        judge = self._student("chat")
+        judge.model.load_state_dict(captioner.model.state_dict())
+        self._follow(courses.judge(judge, STEPS["judge"], self._seed))
+        return captioner, judge
+
+    def condition(self) -> tuple[Student, Probes]:
+        seeing, _ = self._seeing()
+        student, probes = self._student("condition"), Probes(HIDDEN)
+        student.model.model.visual.load_state_dict(seeing.model.model.visual.state_dict())
+        self._follow(courses.condition(student, probes, STEPS["condition"], self._seed))
+        return student, probes
+
+    def clip(self) -> tuple[open_clip.CLIP, nn.ModuleDict]:
+        clip = new_clip(self._tokenizer, self._seed)
+        facets, marks = FacetHeads(WIDTH, SIDE_PX // PATCH_PX), nn.Linear(EMBED, len(MARKS))
+        extra = nn.ModuleDict({"facets": facets, "marks": marks})
+        self._follow(contrast(clip, extra, self._tokenizer, STEPS["clip"], self._seed))
+        clip.visual.output_tokens = False
+        parts = new_heads(self._seed)
+        self._follow(heads(clip, parts, STEPS["heads"], self._seed))
+        clip.eval()
+        parts.eval()
+        return clip, parts
+
+    def _seeing(self) -> tuple[Student, FacetHeads]:
+        """A model whose vision tower has learned to see, and what reads the facets from it."""
+        student, facets = self._student("chat"), FacetHeads(HIDDEN, GRID // MERGE)
+        self._follow(courses.sight(student, facets, STEPS["sight"], self._seed))
+        return student, facets
+
+    def _student(self, opening: str) -> Student:
+        model: Qwen3VLForConditionalGeneration = new_model(
+            self._tokenizer, hidden=HIDDEN, layers=LAYERS, seed=self._seed
+        )
+        return Student(model, Writer(self._tokenizer, opening))
+
+    def _follow(self, course: Course) -> None:
+        follow(course, self._folder, self._say)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model.miniature.build", description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("build/miniature"), help="states to go on from after a kill"
+    )
+    parser.add_argument("--into", type=Path, default=Path(__file__).parents[1] / "weights", help="where weights go")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--role", default="gate", help="prompts that the exam is taken on: triage, gate or report")
+    chosen = parser.parse_args()
+    began, cpu = time.monotonic(), time.process_time()
+    builder = Builder(chosen.folder, chosen.into, chosen.seed, lambda said: print(said, flush=True))
+    figures = builder.all(chosen.role)
+    card = {
+        "version": VERSION,
+        "seed": chosen.seed,
+        "role": chosen.role,
+        "figures": figures,
+        "cpu_minutes": round((time.process_time() - cpu) / 60, 1),
+        "wall_minutes": round((time.monotonic() - began) / 60, 1),
+        "made_with": {"torch": torch.__version__, "python": platform.python_version()},
+    }
+    (chosen.into / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+    write_card(card, chosen.into)
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
