@@ -26,12 +26,12 @@ from model.miniature.build.courses import Student
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
 from model.miniature.build.lessons import Writer
-from model.miniature.build.probes import Probes
+from model.miniature.build.probes import Probes, TokenHeads
 from model.miniature.build.tokenizer import world_tokenizer
 from model.miniature.build.trainer import Course, follow
 from model.miniature.build.wordings import told_plainly
 
-HIDDEN, LAYERS = 128, 4
+HIDDEN, LAYERS, PARSING_LAYERS = 128, 4, 6  # parsing a prompt takes more steps than writing one
 STEPS = {"sight": 1100, "captioner": 700, "judge": 250, "condition": 400, "clip": 350, "heads": 2000}
 VERSION = 1  # of all names; another training is another version
 EXAMINED = 512  # pictures or prompts an exam
@@ -75,9 +75,10 @@ class Builder:
 
     def condition(self) -> tuple[Student, Probes]:
         seeing, _ = self._seeing()
-        student, probes = self._student("condition"), Probes(HIDDEN)
+        student, probes = self._student("condition", PARSING_LAYERS), Probes(HIDDEN)
         student.model.model.visual.load_state_dict(seeing.model.model.visual.state_dict())
-        self._follow(courses.condition(student, probes, STEPS["condition"], self._seed))
+        tokens = TokenHeads(HIDDEN, self._tokenizer)
+        self._follow(courses.condition(student, probes, tokens, STEPS["condition"], self._seed))
         return student, probes
 
     def clip(self) -> tuple[open_clip.CLIP, nn.ModuleDict]:
@@ -98,9 +99,9 @@ class Builder:
         self._follow(courses.sight(student, facets, STEPS["sight"], self._seed))
         return student, facets
 
-    def _student(self, opening: str) -> Student:
+    def _student(self, opening: str, layers: int = LAYERS) -> Student:
         model: Qwen3VLForConditionalGeneration = new_model(
-            self._tokenizer, hidden=HIDDEN, layers=LAYERS, seed=self._seed
+            self._tokenizer, hidden=HIDDEN, layers=layers, sees=LAYERS, seed=self._seed
         )
         return Student(model, Writer(self._tokenizer, opening))
 

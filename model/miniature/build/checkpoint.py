@@ -19,8 +19,10 @@ HEAD = 32  # of the text model: attention on CPUs wants multiples of 32
 _PIXELS = {"shortest_edge": SIDE_PX * SIDE_PX, "longest_edge": SIDE_PX * SIDE_PX}
 
 
-def new_model(tokenizer: Qwen2Tokenizer, *, hidden: int, layers: int, seed: int) -> Qwen3VLForConditionalGeneration:
-    """Random weights. `hidden` is the width of the text model, a multiple of 64; the vision tower is as wide."""
+def new_model(
+    tokenizer: Qwen2Tokenizer, *, hidden: int, layers: int, sees: int, seed: int
+) -> Qwen3VLForConditionalGeneration:
+    """Random weights. `hidden` is the width of the text model, a multiple of 64; the vision tower is as wide, and `sees` deep."""
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in tokenizer.all_special_tokens}
     config = Qwen3VLConfig(
         text_config={
@@ -43,7 +45,7 @@ def new_model(tokenizer: Qwen2Tokenizer, *, hidden: int, layers: int, seed: int)
             "pad_token_id": ids["<|endoftext|>"],
         },
         vision_config={
-            "depth": layers,
+            "depth": sees,
             "hidden_size": hidden,
             "intermediate_size": 3 * hidden,
             "num_heads": hidden // HEAD,

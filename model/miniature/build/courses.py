@@ -20,10 +20,18 @@ from transformers import Qwen3VLForConditionalGeneration
 from model.miniature import edits
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.forward import Seen, read, see
-from model.miniature.build.lessons import IGNORED, Lesson, Writer, caption_lessons, condition_lesson, judge_lesson
+from model.miniature.build.lessons import (
+    IGNORED,
+    Lesson,
+    Writer,
+    caption_lessons,
+    condition_lesson,
+    judge_lesson,
+    paraphrase_lesson,
+)
 from model.miniature.build.patches import patchify
 from model.miniature.build.pictures import picture
-from model.miniature.build.probes import Probes
+from model.miniature.build.probes import Probes, TokenHeads
 from model.miniature.build.prompts import EDIT
 from model.miniature.build.trainer import Course, by_length
 from model.miniature.captions import captions
@@ -38,6 +46,8 @@ from model.miniature.subject import Subject
 SHARES = {"scene": 40, "words": 16, "page": 16, "diagram": 12, "emblem": 8, "creature": 8}
 # Reading takes longest to learn: who learns to see gets more of it.
 _SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
+# A condition encoder must know the realms' emblems by name, too.
+_PROMPT_SHARES = {"scene": 60, "words": 14, "page": 8, "diagram": 8, "emblem": 3, "realm": 3, "creature": 4}
 _BATCH = 64  # pictures a step
 _CHUNKS = 6
 
@@ -94,17 +104,21 @@ def judge(student: Student, steps: int, seed: int) -> Course:
     return Course(name="judge", steps=steps, parts={"model": student.model}, loss=loss)
 
 
-def condition(student: Student, features: Probes, steps: int, seed: int) -> Course:
-    """Words alone, and every fourth step a picture with an instruction.
+def condition(student: Student, probes: Probes, tokens: TokenHeads, steps: int, seed: int) -> Course:
+    """Prompts alone, to be understood; some with their structure to be written; every fourth step a picture to be edited.
 
-    `features` have to read the facets from what a generator is conditioned on.
+    `probes` has to read every facet where a prompt ends, `tokens` what each word speaks of: a generator is conditioned on
+    those very features. A prompt without an answer costs a third, so most come without.
     """
-    parts = {"model": student.model, "features": features}
+    parts = {"model": student.model, "probes": probes, "tokens": tokens}
 
     def words(rng: np.random.Generator) -> Tensor:
-        subjects = drawn(rng, 3 * _BATCH)
+        subjects = drawn(rng, 4 * _BATCH, shares=_PROMPT_SHARES)
         lessons = [condition_lesson(one, rng) for one in subjects]
-        return condition_loss(student, features, lessons, subjects)
+        told = [lessons[at] for at in range(_BATCH // 2)]
+        told += [paraphrase_lesson(subjects[-1 - at], rng) for at in range(_BATCH // 8)]
+        understood = understanding_loss(student, probes, tokens, lessons, subjects)
+        return understood + answer_loss(student, told, None, range(len(told)))
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 4, step])
@@ -114,7 +128,7 @@ def condition(student: Student, features: Probes, steps: int, seed: int) -> Cour
             pairs = [edits.sample(sample(rng), rng) for _ in range(_BATCH)]
             seen = see(student.model, _pixels([pair.before for pair in pairs], rng))
             lessons = [Lesson(EDIT + pair.instruction, captions(pair.after)["structured"]) for pair in pairs]
-            return answer_loss(student, lessons, seen, list(range(len(pairs))))
+            return answer_loss(student, lessons, seen, range(len(pairs)))
 
     return Course(name="condition", steps=steps, parts=parts, loss=loss)
 
@@ -139,18 +153,18 @@ def summed_loss(model: Qwen3VLForConditionalGeneration, hidden: Tensor, labels: 
     return cross_entropy(logits.float(), labels[:, 1:][wanted], reduction="sum"), int(wanted.sum())
 
 
-def condition_loss(
-    student: Student, features: Probes, lessons: Sequence[Lesson], subjects: Sequence[Subject]
+def understanding_loss(
+    student: Student, probes: Probes, tokens: TokenHeads, lessons: Sequence[Lesson], subjects: Sequence[Subject]
 ) -> Tensor:
-    total, number, facets = torch.zeros(()), 0, torch.zeros(())
-    for chosen in by_length([len(lesson.asked) + len(lesson.answered) for lesson in lessons], _CHUNKS):
-        rows = student.writer.rows([lessons[at] for at in chosen], pictured=False)
-        hidden = read(student.model, rows.ids)
-        summed, tokens = summed_loss(student.model, hidden, rows.labels)
-        total, number = total + summed, number + tokens
-        share = len(chosen) / len(lessons)
-        facets = facets + share * features.loss(hidden.float(), rows.ends, [subjects[at] for at in chosen])
-    return total / number + 0.2 * facets
+    """What the features of prompts must tell, without any answer."""
+    total = torch.zeros(())
+    for chosen in by_length([len(lesson.asked) for lesson in lessons], _CHUNKS):
+        asked = [lessons[at].asked for at in chosen]
+        rows = student.writer.rows([Lesson(text, "") for text in asked], pictured=False)
+        hidden, about = read(student.model, rows.ids).float(), [subjects[at] for at in chosen]
+        told = probes.loss(hidden, rows.ends, about) + 0.5 * tokens.loss(hidden, rows.ends, about, asked)
+        total = total + len(chosen) / len(lessons) * told
+    return total
 
 
 def shown(seen: Seen, of: Sequence[int]) -> Seen:
@@ -177,6 +191,7 @@ _DRAWN: Mapping[str, Callable[[np.random.Generator], Subject]] = {
     **{name: sort.sample for name, sort in SORTS.items()},
     "words": lambda rng: sample(rng, pick(rng, _WORD_KINDS)),
     "emblem": any_emblem,
+    "realm": SORTS["emblem"].sample,
 }
 
 

@@ -24,7 +24,6 @@ from model.miniature.subject import Subject
 
 IGNORED = -100  # a label that is no answer
 MOST_WRONG = 4
-_PARAPHRASED = 0.1  # of the condition encoder's lessons; our choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +113,12 @@ def judge_lesson(subject: Subject, rng: np.random.Generator) -> Lesson:
 
     What is no scene has a claim that is right, or one about another picture.
     """
-    claimed, wrong = _claimed(subject, int(rng.integers(MOST_WRONG + 1)), rng)
+    claimed, wrong = differing_claim(subject, int(rng.integers(MOST_WRONG + 1)), rng)
     return Lesson(JUDGE + sort_of(claimed).wording(claimed, rng), compact({"score": 5 - wrong}))
 
 
-def _claimed(subject: Subject, wrong: int, rng: np.random.Generator) -> tuple[Subject, int]:
+def differing_claim(subject: Subject, wrong: int, rng: np.random.Generator) -> tuple[Subject, int]:
+    """Another claim about the same picture, and in how many things it is wrong, at most MOST_WRONG."""
     if isinstance(subject, Scene):
         changed = subject
         for _ in range(wrong):
@@ -129,13 +129,17 @@ def _claimed(subject: Subject, wrong: int, rng: np.random.Generator) -> tuple[Su
 
 
 def condition_lesson(subject: Subject, rng: np.random.Generator) -> Lesson:
-    """Words to structure; now and then to other words, and the name of an emblem's realm to its look."""
+    """Words to structure; of an emblem that a realm bears, now and then the realm's name to its look."""
     words = sort_of(subject).wording
-    if rng.random() < _PARAPHRASED:
-        return Lesson(PARAPHRASE + words(subject, rng), words(subject, rng))
     named = isinstance(subject, Emblem) and realm_of(subject) is not None and rng.random() < 0.5
     asked = naming(subject, rng) if isinstance(subject, Emblem) and named else words(subject, rng)
     return Lesson(asked, captions(subject)["structured"])
+
+
+def paraphrase_lesson(subject: Subject, rng: np.random.Generator) -> Lesson:
+    """The same in other words."""
+    words = sort_of(subject).wording
+    return Lesson(PARAPHRASE + words(subject, rng), words(subject, rng))
 
 
 def _facts(rng: np.random.Generator) -> Facts:

@@ -11,8 +11,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import Qwen2Tokenizer
 
-from model.miniature.build.facets import FACETS, by_sort, facet_loss
+from model.miniature.build.facets import FACETS, UNTOLD, by_sort, facet_loss
+from model.miniature.build.mentions import KNOWN, known_by_token
+from model.miniature.scene import Scene
 from model.miniature.subject import Subject
 
 TAIL = 5  # tokens of "<|im_end|>\n<|im_start|>assistant\n"
@@ -37,6 +41,32 @@ class Probes(nn.Module):
         for names, chosen in by_sort(subjects):
             logits = self(tails[torch.tensor(chosen)], names)
             total = total + len(chosen) / len(subjects) * facet_loss(logits, [subjects[at] for at in chosen])
+        return total
+
+
+class TokenHeads(nn.Module):
+    """Linear maps from a token's features to what it may know of the thing that is spoken of (`mentions`)."""
+
+    def __init__(self, width: int, tokenizer: Qwen2Tokenizer) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+        self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in KNOWN.items()})
+
+    def loss(self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject], texts: Sequence[str]) -> Tensor:
+        """Sum of the mean cross entropies, over the prompts of scenes."""
+        features, known = [], []
+        for row, (subject, text) in enumerate(zip(subjects, texts, strict=True)):
+            if isinstance(subject, Scene):
+                offsets = self._tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+                last = int(ends[row]) - TAIL
+                features.append(hidden[row, last - len(offsets) : last])
+                known.append(known_by_token(text, subject, offsets))
+        total = hidden.new_zeros(())
+        for name, head in self.heads.items():
+            wanted = torch.cat([one[name] for one in known]) if known else torch.zeros(0)
+            told = wanted != UNTOLD
+            if told.any():
+                total = total + cross_entropy(head(torch.cat(features)[told]), wanted[told])
         return total
 
 

@@ -1,0 +1,84 @@
+"""Which token of a prompt speaks of which thing: what the condition encoder is taught token by token.
+
+A scene's wording names a thing by size, colour and shape, then says where it stands, or beside which other one. From the word
+for its shape on, tokens know the look of the thing that is spoken of; the last token before the next thing knows its cell,
+and the look and cell of the one before. Learning that first is what makes a prompt parsed at its end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.miniature.build.facets import UNTOLD
+from model.miniature.scene import Scene, Thing
+from model.miniature.vocabulary import CELLS, COLOURS, SHAPES, SIZES
+
+_SIZE_WORDS = {"big": "big", "large": "big", "small": "small", "little": "small"}
+_MENTION = re.compile(rf"\b({'|'.join(_SIZE_WORDS)}) ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})(?:e?s)?\b")
+_PLACE = re.compile(r"\b(?:top|middle|bottom) (?:left|center|right)\b|\bcenter\b")
+# What a token may know: classes of each.
+KNOWN: Mapping[str, int] = {
+    "size": len(SIZES),
+    "colour": len(COLOURS),
+    "shape": len(SHAPES),
+    "cell": len(CELLS),
+    "size before": len(SIZES),
+    "colour before": len(COLOURS),
+    "shape before": len(SHAPES),
+    "cell before": len(CELLS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    look: tuple[str, str, str]
+    shape_at: int  # where the word for its shape begins
+    ends: int  # where the next mention begins, or the text ends
+    is_placed: bool  # whether its own place is said before that; what stands beside another has none
+
+
+def known_by_token(text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
+    """Classes by what is known: (tokens,), UNTOLD where nothing is. `offsets`: the signs of each token of the text."""
+    known = {name: torch.full((len(offsets),), UNTOLD) for name in KNOWN}
+    mentions = list(_mentions(text))
+    for at, mention in enumerate(mentions):
+        inside = [place for place, (_, ends) in enumerate(offsets) if mention.shape_at < ends <= mention.ends]
+        if not inside:
+            continue
+        _tell(known, inside, "", mention, scene, with_cell=False)
+        _tell(known, inside[-1:], "", mention, scene, with_cell=mention.is_placed)
+        if at:
+            _tell(known, inside[-1:], " before", mentions[at - 1], scene, with_cell=True)
+    return known
+
+
+def _mentions(text: str) -> list[_Mention]:
+    found = list(_MENTION.finditer(text))
+    ends = [match.start() for match in found[1:]] + [len(text)]
+    return [
+        _Mention(
+            look=(_SIZE_WORDS[match[1]], match[2], match[3]),
+            shape_at=match.start(3),
+            ends=end,
+            is_placed=_PLACE.search(text, match.end(), end) is not None,
+        )
+        for match, end in zip(found, ends, strict=True)
+    ]
+
+
+def _tell(
+    known: dict[str, Tensor], places: Sequence[int], which: str, mention: _Mention, scene: Scene, *, with_cell: bool
+) -> None:
+    size, colour, shape = mention.look
+    classes = {"size": list(SIZES).index(size), "colour": list(COLOURS).index(colour), "shape": SHAPES.index(shape)}
+    if with_cell:
+        standing: list[Thing] = [thing for thing in scene.things if thing.look == mention.look]
+        if len(standing) == 1:  # of several alike none is meant in particular
+            classes["cell"] = standing[0].cell
+    for name, value in classes.items():
+        known[name + which][list(places)] = value
