@@ -85,6 +85,7 @@ class Notes:
 
 
 NO_NOTES = Notes()
+FACTS = "facts"
 
 
 def clean_text(value: object, max_chars: int) -> str | None:
@@ -103,7 +104,8 @@ def shown(name: bytes) -> str:
 def notes_from_fields(fields: Mapping[str, Any], limits: SourceLimits, taken: frozenset[str] = frozenset()) -> Notes:
     """Caption, licence and key by their common names; every other scalar field goes to metadata.
 
-    `taken` names fields that are already used (the place, the bytes). Lists, objects and bytes are left out.
+    `taken` names fields that are already used (the place, the bytes). Lists, objects and bytes are left out, but for the
+    plain values of an object called `facts`: what a captioner may state though no pixel shows it.
     """
 
     def first(keys: tuple[str, ...]) -> tuple[str | None, str | None]:
@@ -119,7 +121,11 @@ def notes_from_fields(fields: Mapping[str, Any], limits: SourceLimits, taken: fr
     _, key = first(KEY_KEYS)
     used = taken | {name for name in (caption_name, licence_name) if name}
     rest = {name: scalar(value) for name, value in fields.items() if name not in used}
-    kept = {clean_text(name, 200) or "_": value for name, value in rest.items() if value is not None}
+    kept: dict[str, Any] = {clean_text(name, 200) or "_": value for name, value in rest.items() if value is not None}
+    facts = fields.get(FACTS) if FACTS not in taken else None
+    if isinstance(facts, Mapping):
+        known = {clean_text(name, 200): scalar(value) for name, value in facts.items()}
+        kept[FACTS] = {name: value for name, value in known.items() if name and value is not None}
     metadata = json.dumps(kept, sort_keys=True, ensure_ascii=False) if kept else None
     if metadata is not None and len(metadata) > limits.max_sidecar_bytes:
         metadata = None
