@@ -9,6 +9,7 @@ from typing import Any
 
 import lancedb
 import pyarrow as pa
+from lancedb.index import FTS
 from lancedb.query import MatchQuery
 
 from flywheel.seeds import stable_hash
@@ -56,7 +57,7 @@ class TextIndex:
             return
         if not list(self._table.list_indices()):
             # Captions are of any language, and "no" and "not" tell them apart: neither stems nor stop words.
-            self._table.create_fts_index("text", stem=False, remove_stop_words=False, ascii_folding=True)
+            self._table.create_index("text", config=FTS(stem=False, remove_stop_words=False, ascii_folding=True))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # it warns of other writers; there is one
             self._table.optimize(cleanup_older_than=timedelta(hours=1))

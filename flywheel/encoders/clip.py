@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from flywheel.encoders.extra import imported
 from flywheel.errors import FlywheelError
 from flywheel.images.fitted import Fit
 from flywheel.images.views import RGB
@@ -78,9 +79,7 @@ class OpenClip:
     """Loads its weights when made: use `open_clip_from`. Not for two threads at once."""
 
     def __init__(self, folder: Path) -> None:
-        import open_clip
-        import torch
-
+        open_clip, torch = imported("open_clip"), imported("torch")
         told = describe(folder)
         self.model_id, self.dims, self.fit = told.model_id, told.dims, told.fit
         name = f"local-dir:{folder}"

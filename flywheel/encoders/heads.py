@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flywheel.encoders.clip import Vectors
+from flywheel.encoders.extra import imported
 from flywheel.errors import FlywheelError
 
 _LAYER = re.compile(r"(?:layers|mlp|scoring_head)\.(\d+)\.weight")
@@ -62,15 +63,15 @@ def load_head(path: Path, dims: int) -> Head:
 def _state(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     try:
         if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            read: dict[str, Any] = load_file(path)
+            read: dict[str, Any] = imported("safetensors.numpy").load_file(path)
         else:
-            import torch
+            torch = imported("torch")
 
             read = {
                 name: value.numpy() for name, value in torch.load(path, map_location="cpu", weights_only=True).items()
             }
+    except FlywheelError:
+        raise
     except Exception as error:  # whatever a broken or foreign file raises
         raise FlywheelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from error
     return {name: np.asarray(value, dtype=np.float64) for name, value in read.items()}

@@ -19,6 +19,7 @@ from typing import Any
 
 from PIL import Image
 
+from flywheel.encoders.extra import imported
 from flywheel.encoders.vlm import Ask, Refused, Told, Waiting
 from flywheel.errors import FlywheelError
 
@@ -49,22 +50,21 @@ class LocalVlm:
     """Loads its weights when made: use `local_vlm`. Threads take turns."""
 
     def __init__(self, folder: Path) -> None:
-        import llguidance.hf
-        import torch
-        from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
-
+        torch, transformers = imported("torch"), imported("transformers")
         if not (folder / "model.safetensors").exists() and not list(folder.glob("model-*.safetensors")):
             raise FlywheelError(f"{folder} holds no model.safetensors: it is no Qwen3-VL that can be loaded safely")
         self.name = folder.name
         self._torch: Any = torch
         self._turn = Lock()
-        self._processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self._model: Any = Qwen3VLForConditionalGeneration.from_pretrained(
+        self._processor: Any = transformers.AutoProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        self._model: Any = transformers.Qwen3VLForConditionalGeneration.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         ).eval()
         # The network's vocabulary is rounded up; the grammar must know of every column.
         columns = int(self._model.config.text_config.vocab_size)
-        self._grammar_tokens = llguidance.hf.from_tokenizer(self._processor.tokenizer, n_vocab=columns)
+        self._grammar_tokens = imported("llguidance.hf").from_tokenizer(self._processor.tokenizer, n_vocab=columns)
 
     def answers(self, asks: Sequence[Ask], on_wait: Waiting) -> list[Told | Refused]:
         told: dict[int, Told | Refused] = {}

@@ -258,7 +258,13 @@ def test_what_fails_is_asked_again_with_another_seed_and_then_quarantined_with_t
 
 
 def test_an_answer_that_was_cut_off_and_a_refused_request_are_no_captions(bench: Workspace, script: Any) -> None:
-    script(lambda ask, before: says(SOUND["general"], "length") if before % 2 else Refused("400: the image is broken"))
+    seen: dict[bytes | None, int] = {}
+
+    def every_other(ask: Ask, before: int) -> Told | Refused:
+        odd = seen.setdefault(ask.image, len(seen)) % 2
+        return says(SOUND["general"], "length") if odd else Refused("400: the image is broken")
+
+    script(every_other)
     report = caption(bench, kinds=["general"])
     assert "captioned" not in report.counts
     assert report.counts["rejected:caption_refused"] == 3

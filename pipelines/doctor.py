@@ -1,0 +1,118 @@
+"""Doctor: what a workspace's profile needs, what is here, what abstains for want of it, and the line that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from flywheel.encoders.vlm_server import served_models
+from flywheel.encoders.vlm_serving import serve_lines
+from flywheel.errors import FlywheelError
+from flywheel.workspace import Workspace
+from pipelines.captioner import captioner_of
+from pipelines.embedding import encoders_of
+from pipelines.policies import active_policy
+from pipelines.profiles import HEADS, find_weights, models_home, recipe_of
+
+# What each needs beyond the base installation, by the module that shows it.
+_EXTRAS = {"torch": "model", "transformers": "model", "open_clip": "model", "llguidance": "model"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`what` is looked at, `says` how it is; `abstains` for want of it; `mends` is a line to type or an entry to write."""
+
+    what: str
+    ok: bool
+    says: str
+    abstains: str = ""
+    mends: str = ""
+
+
+def examine(workspace: Workspace) -> list[Finding]:
+    """Look at everything, change nothing."""
+    found = [*_installed(), *_weights(workspace), *_captioner(workspace), *_policy(workspace)]
+    return found
+
+
+def _installed() -> list[Finding]:
+    missing = [module for module in _EXTRAS if find_spec(module) is None]
+    if not missing:
+        return [Finding(what="packages", ok=True, says="torch, transformers, open_clip and llguidance are installed")]
+    mends = "pip install 'flywheel-t2i[model]'"
+    return [Finding(what="packages", ok=False, says=f"no {', '.join(missing)}", abstains="all models", mends=mends)]
+
+
+def _weights(workspace: Workspace) -> list[Finding]:
+    recipe = recipe_of(workspace)
+    named = {"clip": recipe.clip, **recipe.heads, "foreign": recipe.foreign}
+    judged = {"clip": "search, clip, aesthetic, nsfw, watermark", "foreign": "nothing: every picture counts as known"}
+    found = []
+    for what, name in named.items():
+        if name is None:
+            if what != "foreign":
+                mends = f'under [models] in flywheel.toml: {what} = "NAME"'
+                found.append(
+                    Finding(what=what, ok=False, says="none is named", abstains=judged.get(what, what), mends=mends)
+                )
+            continue
+        place = find_weights(name)
+        if place is not None:
+            found.append(Finding(what=what, ok=True, says=f"{name}: {place}"))
+            continue
+        mends = f"flywheel models add {name} PATH"
+        says = f"{name} is not in {models_home()}"
+        found.append(Finding(what=what, ok=False, says=says, abstains=judged.get(what, what), mends=mends))
+    return found
+
+
+def _captioner(workspace: Workspace) -> list[Finding]:
+    recipe, captioner = recipe_of(workspace), captioner_of(workspace)
+    if captioner is None:
+        says = (
+            "none is named" if recipe.captioner is None else f"{recipe.captioner} is neither served nor on this machine"
+        )
+        mends = (
+            'under [captioner] in flywheel.toml: urls = ["http://127.0.0.1:8000/v1"], and serve it: ' + serve_lines()[0]
+        )
+        return [Finding(what="captioner", ok=False, says=says, abstains="captions, clip, token_length", mends=mends)]
+    if captioner.served.folder is not None:
+        return [
+            Finding(what="captioner", ok=True, says=f"{captioner.name}: {captioner.served.folder}, in this process")
+        ]
+    return [_served(url, captioner.name) for url in captioner.served.urls]
+
+
+def _served(url: str, name: str) -> Finding:
+    try:
+        models = served_models(url)
+    except FlywheelError as error:
+        return Finding(what="captioner", ok=False, says=str(error), abstains="captions", mends=serve_lines()[0])
+    if name in models:
+        return Finding(what="captioner", ok=True, says=f"{url} serves {name}")
+    says, mends = f"{url} serves {', '.join(models)}, not {name}", f'under [captioner]: served_as = "{models[0]}"'
+    return Finding(what="captioner", ok=False, says=says, abstains="captions", mends=mends)
+
+
+def _policy(workspace: Workspace) -> list[Finding]:
+    """Numbers of other weights than a policy names do not count under it."""
+    policy, encoders = active_policy(workspace), encoders_of(workspace)
+    if encoders is None:
+        return []
+    here = {"clip": encoders.clip.model_id, **{name: version for name, (version, _) in encoders.heads.items()}}
+    wrong = [
+        f"{name} by {policy.calibrated_for[name]}, not {here[name]}"
+        for name in ("clip", *HEADS)
+        if name in here and name in policy.calibrated_for and policy.calibrated_for[name] != here[name]
+    ]
+    if not wrong:
+        return [Finding(what="policy", ok=True, says=f"{policy.name} judges by the weights at hand")]
+    return [
+        Finding(
+            what="policy",
+            ok=False,
+            says=f"{policy.name} judges {'; '.join(wrong)}",
+            abstains="these rules",
+            mends="name the weights under [calibrated_for] in a policy of your own, with thresholds for them, and activate it",
+        )
+    ]
