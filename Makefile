@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-slow check bench docs clean
+.PHONY: demo test test-slow test-vllm check bench docs clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -22,6 +22,13 @@ test: $(VENV)/.dev           ## the ordinary tests: under 15 minutes on 2 cores
 
 test-slow: $(VENV)/.dev      ## kill tests, Ray, Prefect: under 45 minutes
 	@$(BIN)/python -m pytest -m slow
+
+.venv-vllm/.done: .ci/install-vllm.sh
+	@PYTHON="$(PYTHON)" sh .ci/install-vllm.sh .venv-vllm
+	@touch $@
+
+test-vllm: $(VENV)/.dev .venv-vllm/.done ## captions through a real vLLM on loopback, killed and restarted
+	@$(BIN)/python -m pytest -m vllm tests/vllm
 
 check: $(VENV)/.dev          ## format, lint, types, layers, generated docs
 	@$(BIN)/ruff format --check .

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from flywheel.errors import SourceError
 from flywheel.workspace import Workspace
+from pipelines.captioning import caption
+from pipelines.embedding import embed
 from pipelines.engine import Progress, StepReport
 from pipelines.executors import Executor
 from pipelines.ingest import ingest
@@ -35,7 +37,7 @@ class RetryReport:
 
 
 def retry(workspace: Workspace, executor: Executor, progress: Progress) -> RetryReport:
-    """Try again what failed to be read, source by source, then what failed to be measured.
+    """Try again what failed to be read, source by source, then what failed to be measured, embedded or captioned.
 
     A source that cannot be read keeps nothing else from being tried. Raises what ingest and measure raise
     otherwise.
@@ -58,7 +60,17 @@ def retry(workspace: Workspace, executor: Executor, progress: Progress) -> Retry
         except SourceError as error:
             unreachable.append(str(error))
     steps += [measure(workspace, name, executor, progress, retry=True) for name in PASSES]
+    again = {"embed": embed, "caption": caption}
+    steps += [
+        step(workspace, executor, progress, retry=True) for name, step in again.items() if _waits(workspace, name)
+    ]
     return RetryReport(steps, unreachable)
+
+
+def _waits(workspace: Workspace, step: str) -> bool:
+    """Whether anything of a step is quarantined: models are not started for nothing."""
+    sql = f"SELECT 1 AS one FROM last_outcomes WHERE split_part(step, '.', 1) = '{step}' AND status = 'quarantined' LIMIT 1"
+    return bool(workspace.query(sql).num_rows)
 
 
 def calls(workspace: Workspace) -> list[Call]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 CAPTIONER = "Qwen/Qwen3-VL-8B-Instruct"
 # Grammars with free white space let a model loop in it, and one backend lets control characters through bounded strings;
 # this backend without white space gave valid JSON in every trial.
-_GUIDED = {"backend": "guidance", "disable_any_whitespace": True}
+GUIDED_JSON = json.dumps({"backend": "guidance", "disable_any_whitespace": True}, separators=(",", ":"))
 
 
 def serve_line(model: str = CAPTIONER, gpus: int = 1, port: int = 8000) -> str:
@@ -21,7 +21,7 @@ def serve_line(model: str = CAPTIONER, gpus: int = 1, port: int = 8000) -> str:
         *("--host", "127.0.0.1", "--port", port),
         *("--max-model-len", 8192, "--max-num-batched-tokens", 16384),
         *("--limit-mm-per-prompt", json.dumps({"image": 1, "video": 0}, separators=(",", ":"))),
-        *("--structured-outputs-config", json.dumps(_GUIDED, separators=(",", ":"))),
+        *("--structured-outputs-config", GUIDED_JSON),
         *(("--data-parallel-size", gpus, "--api-server-count", gpus) if gpus > 1 else ()),
     ]
     return shlex.join(["vllm", "serve", model, *map(str, options)])

@@ -94,5 +94,5 @@ def test_registry_names_tables_and_versions() -> None:
     for name, scorer in SCORERS.items():
         assert scorer.name == name
         assert scorer.table.name == f"score_{name}"
-        assert scorer.version.startswith(f"{name}-")
-        assert (scorer.measure is None) == (scorer.reads == "model")
+        assert (scorer.measure is None) == (scorer.reads == "model") == (scorer.version == "")
+        assert scorer.reads == "model" or scorer.version.startswith(f"{name}-")

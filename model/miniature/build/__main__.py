@@ -21,7 +21,17 @@ from transformers import Qwen3VLForConditionalGeneration
 from model.miniature.build import courses, exam
 from model.miniature.build.card import write_card
 from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, save
-from model.miniature.build.contrast import EMBED, MARKS, PATCH_PX, WIDTH, contrast, ended_tokenizer, new_clip, save_clip
+from model.miniature.build.contrast import (
+    EMBED,
+    MARKS,
+    PATCH_PX,
+    WIDTH,
+    clip_sight,
+    contrast,
+    ended_tokenizer,
+    new_clip,
+    save_clip,
+)
 from model.miniature.build.courses import Student
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
@@ -32,7 +42,7 @@ from model.miniature.build.trainer import Course, follow
 from model.miniature.build.wordings import told_plainly
 
 HIDDEN, LAYERS, PARSING_LAYERS = 128, 4, 6  # parsing a prompt takes more steps than writing one
-STEPS = {"sight": 1100, "captioner": 700, "judge": 250, "condition": 400, "clip": 350, "heads": 2000}
+STEPS = {"sight": 1100, "captioner": 700, "judge": 200, "condition": 500, "clip-sight": 700, "clip": 450, "heads": 2000}
 VERSION = 1  # of all names; another training is another version
 EXAMINED = 512  # pictures or prompts an exam
 Say = Callable[[str], None]
@@ -85,6 +95,7 @@ class Builder:
         clip = new_clip(self._tokenizer, self._seed)
         facets, marks = FacetHeads(WIDTH, SIDE_PX // PATCH_PX), nn.Linear(EMBED, len(MARKS))
         extra = nn.ModuleDict({"facets": facets, "marks": marks})
+        self._follow(clip_sight(clip, extra, STEPS["clip-sight"], self._seed))
         self._follow(contrast(clip, extra, self._tokenizer, STEPS["clip"], self._seed))
         clip.visual.output_tokens = False
         parts = new_heads(self._seed)

@@ -1,7 +1,8 @@
 """The miniature's CLIP: an open_clip model that loads by the ordinary path, and three heads on its image vectors.
 
-clip    picture <-> wording, one batch at a time; beside it, facets from the tokens and faults from the vector
-heads   vectors of the finished model -> taste, not for everybody, watermark (`heads`)
+clip-sight  the image tower alone: facets from its tokens, marks from its vector
+clip        picture <-> wording, one batch at a time; facets fade out
+heads       vectors of the finished model -> taste, not for everybody, watermark, not of this world (`heads`)
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from model.miniature.sorts import sort_of
 from model.miniature.subject import Subject
 
 EMBED, WIDTH, LAYERS, TEXT_LAYERS, PATCH_PX, CONTEXT = 192, 128, 4, 3, 8, 128
+_SIGHT_BATCH = 64
 _BATCH, _FOREIGN = 160, 32  # pictures of the world and of none, a step
 MARKS = (*FAULTS, "foreign")  # what a vector must tell of its picture besides what it shows
 # Of a hundred pictures so many have each fault, our choice; the others are clean.
@@ -81,14 +83,28 @@ def new_clip(tokenizer: Qwen2Tokenizer, seed: int) -> open_clip.CLIP:
     return model
 
 
+def clip_sight(model: open_clip.CLIP, extra: nn.ModuleDict, steps: int, seed: int) -> Course:
+    """Reading takes longest to learn, and from whole captions longer still; alone, the tower learns it at half the cost."""
+    from model.miniature.build.courses import SIGHT_SHARES, drawn
+
+    model.visual.output_tokens = True
+
+    def loss(step: int, done: float) -> Tensor:
+        rng = np.random.default_rng([seed, 8, step])
+        shown = show(drawn(rng, _SIGHT_BATCH, shares=SIGHT_SHARES), _SIGHT_BATCH // 8, rng)
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            pooled, tokens = model.visual(shown.pixels)
+        return _marked(extra, normalize(pooled.float(), dim=-1), shown) + _seen(extra, tokens.float(), shown)
+
+    return Course(name="clip-sight", steps=steps, parts={"visual": model.visual, "extra": extra}, loss=loss)
+
+
 def contrast(model: open_clip.CLIP, extra: nn.ModuleDict, tokenizer: Qwen2Tokenizer, steps: int, seed: int) -> Course:
     """`extra`: FacetHeads as `facets` and a linear map from vectors to MARKS as `marks`; thrown away afterwards."""
     from model.miniature.build.courses import drawn
 
     words = ended_tokenizer(tokenizer)
     model.visual.output_tokens = True
-    facets = extra["facets"]
-    assert isinstance(facets, FacetHeads)
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 5, step])
@@ -103,12 +119,21 @@ def contrast(model: open_clip.CLIP, extra: nn.ModuleDict, tokenizer: Qwen2Tokeni
         logits = model.logit_scale.exp().clamp(max=100) * images[: len(said)] @ texts.T
         own = torch.arange(len(said))
         matched = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
-        marked = binary_cross_entropy_with_logits(10 * extra["marks"](images), shown.marks)
-        clean = [at for at in range(len(said)) if not shown.marks[at].any()]
-        seen = facets.loss(tokens.float()[clean], [shown.subjects[at] for at in clean])
-        return matched + marked + 0.3 * (1 - done) * seen
+        return matched + _marked(extra, images, shown) + 0.2 * (1 - done) * _seen(extra, tokens.float(), shown)
 
     return Course(name="clip", steps=steps, parts={"model": model, "extra": extra}, loss=loss)
+
+
+def _marked(extra: nn.ModuleDict, vectors: Tensor, shown: Shown) -> Tensor:
+    return binary_cross_entropy_with_logits(10 * extra["marks"](vectors), shown.marks)
+
+
+def _seen(extra: nn.ModuleDict, tokens: Tensor, shown: Shown) -> Tensor:
+    """What clean pictures' tokens must tell of their facets."""
+    facets = extra["facets"]
+    assert isinstance(facets, FacetHeads)
+    clean = [at for at in range(len(shown.subjects)) if not shown.marks[at].any()]
+    return facets.loss(tokens[clean], [shown.subjects[at] for at in clean])
 
 
 def text_vectors(model: open_clip.CLIP, ids: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ from model.miniature.subject import Subject
 # Of a hundred pictures so many are of each sort: scenes have the most to tell apart. Our choice.
 SHARES = {"scene": 40, "words": 16, "page": 16, "diagram": 12, "emblem": 8, "creature": 8}
 # Reading takes longest to learn: who learns to see gets more of it.
-_SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
+SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
 # A condition encoder must know the realms' emblems by name, too.
 _PROMPT_SHARES = {"scene": 60, "words": 14, "page": 8, "diagram": 8, "emblem": 3, "realm": 3, "creature": 4}
 _BATCH = 64  # pictures a step
@@ -66,7 +66,7 @@ def sight(student: Student, heads: FacetHeads, steps: int, seed: int) -> Course:
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 1, step])
-        subjects = drawn(rng, _BATCH, shares=_SIGHT_SHARES)
+        subjects = drawn(rng, _BATCH, shares=SIGHT_SHARES)
         with torch.autocast("cpu", torch.bfloat16):
             seen = see(student.model, _pixels(subjects, rng))
         return heads.loss(seen.tokens.float(), subjects)
