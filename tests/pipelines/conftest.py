@@ -1,5 +1,6 @@
-"""One Ray for all tests of a session; worker functions importable by name; steps worked in this process."""
+"""One Ray for all tests of a session; steps worked in this process; weights that were never trained."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -9,23 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from flywheel.errors import FlywheelError
 from flywheel.workspace import Workspace, runs
+from model.miniature.build.contrast import EMBED, new_clip, save_clip
+from model.miniature.build.tokenizer import world_tokenizer
 from pipelines.executors import Answers, Batch, Task
-from pipelines.judging import init_workspace
+from pipelines.ingest import ingest
+from pipelines.judging import init_workspace, open_workspace
+from pipelines.measure import measure
 
+sys.path.insert(0, str(Path(__file__).parent))  # workers import their tasks by name
 
-@pytest.fixture(scope="session", autouse=True)
-def importable_tasks() -> Iterator[None]:
-    folder = str(Path(__file__).parent)
-    sys.path.insert(0, folder)
-    yield
-    sys.path.remove(folder)
+from in_process import InProcess
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(importable_tasks: None) -> Iterator[None]:
+def ray_cluster() -> Iterator[None]:
     """A local cluster, as the executor starts it, for all that need one."""
     import ray
 
@@ -130,3 +132,53 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]],
         monkeypatch.setattr(runs, "start", later)
 
     return arrange
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the right shape that were never trained."""
+    home = tmp_path_factory.mktemp("weights")
+    tokenizer = world_tokenizer()
+    save_clip(new_clip(tokenizer, 5), tokenizer, home / "clip-test-1")
+    rng = np.random.default_rng(0)
+    for name in ("aesthetic", "nsfw", "watermark"):
+        head = {"weight": rng.normal(size=(1, EMBED)).astype(np.float32), "bias": np.array([3.0], np.float32)}
+        save_file(head, home / f"{name}-test-1.safetensors")
+    save_file(
+        {"weight": np.zeros((1, EMBED), np.float32), "bias": np.array([9.0], np.float32)},
+        home / "all-foreign.safetensors",
+    )
+    (home / "captioner-test-1").mkdir()
+    return home
+
+
+@pytest.fixture
+def bench(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Six small images, ingested and measured, in a workspace that names the test weights."""
+    monkeypatch.setenv("FLYWHEEL_MODELS", str(weights))
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    for at in range(6):
+        noise = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(noise).resize((96, 96), Image.Resampling.BICUBIC).save(folder / f"{at}.png")
+        (folder / f"{at}.txt").write_text(f"a caption of picture {at}")
+    (folder / "0.json").write_text(json.dumps({"facts": {"name": "Velmora"}}))
+    location = tmp_path / "workspace"
+    init_workspace(str(location))
+    config = location / "flywheel.toml"
+    text = config.read_text().replace("[captioner]\n", NAMED + "\n[captioner]\n")
+    config.write_text(text.replace("asks = 3", "asks = 2"))
+    workspace = open_workspace(str(location))
+    ingest(workspace, [str(folder)], InProcess(), lambda *_: None)  # type: ignore[arg-type]
+    measure(workspace, "native", InProcess(), lambda *_: None)  # type: ignore[arg-type]
+    return workspace
+
+
+NAMED = """clip = "clip-test-1"
+aesthetic = "aesthetic-test-1"
+nsfw = "nsfw-test-1"
+watermark = "watermark-test-1"
+foreign = "none"
+captioner = "captioner-test-1"
+"""

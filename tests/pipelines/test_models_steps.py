@@ -3,53 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from safetensors.numpy import save_file
+from in_process import InProcess
 
 from captioners import CAPTIONERS
 from flywheel.encoders.vlm import Ask, Refused, Told
 from flywheel.errors import FlywheelError, ServerDown
 from flywheel.workspace import Workspace
-from model.miniature.build.contrast import EMBED, new_clip, save_clip
-from model.miniature.build.tokenizer import world_tokenizer
 from pipelines import aligning, asking, captioning, embedding
-from pipelines.executors import Answers, Batch, Task
-from pipelines.ingest import ingest
-from pipelines.judging import init_workspace, open_workspace
-from pipelines.measure import measure
+from pipelines.judging import open_workspace
 
 DieAt = Callable[[str, int, Callable[[], object]], None]
 
 
 def silent(step: str, done: int, total: int | None, counts: object) -> None: ...
-
-
-class InProcess:
-    """Does what a worker does with a micro-batch, and what its child does, in this process."""
-
-    workers = 1
-
-    def map(
-        self, task: Task | None, batches: Iterable[Batch], on_wait: Callable[[], None]
-    ) -> Iterator[tuple[Batch, Answers]]:
-        assert task is not None
-        module, _, name = task.item.partition(":")
-        function, context = getattr(import_module(module), name), task.context
-
-        class Child:
-            def run(self, items: Sequence[Any]) -> list[Any]:
-                return [function(item, context) for item in items]
-
-        for batch in batches:
-            yield batch, task.around(batch, Child()) if task.around else Child().run(batch)  # type: ignore[arg-type]
 
 
 class Scripted:
@@ -89,62 +62,12 @@ def kind_of(ask: Ask) -> str:
     return next(name for name, kind in CAPTIONERS.items() if ask.prompt.startswith(kind.asks["brief"]))
 
 
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of the right shape that were never trained."""
-    home = tmp_path_factory.mktemp("weights")
-    tokenizer = world_tokenizer()
-    save_clip(new_clip(tokenizer, 5), tokenizer, home / "clip-test-1")
-    rng = np.random.default_rng(0)
-    for name in ("aesthetic", "nsfw", "watermark"):
-        head = {"weight": rng.normal(size=(1, EMBED)).astype(np.float32), "bias": np.array([3.0], np.float32)}
-        save_file(head, home / f"{name}-test-1.safetensors")
-    save_file(
-        {"weight": np.zeros((1, EMBED), np.float32), "bias": np.array([9.0], np.float32)},
-        home / "all-foreign.safetensors",
-    )
-    (home / "captioner-test-1").mkdir()
-    return home
-
-
-@pytest.fixture
-def bench(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Six small images, ingested and measured, in a workspace that names the test weights."""
-    monkeypatch.setenv("FLYWHEEL_MODELS", str(weights))
-    folder = tmp_path / "images"
-    folder.mkdir()
-    rng = np.random.default_rng(3)
-    for at in range(6):
-        noise = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
-        Image.fromarray(noise).resize((96, 96), Image.Resampling.BICUBIC).save(folder / f"{at}.png")
-        (folder / f"{at}.txt").write_text(f"a caption of picture {at}")
-    (folder / "0.json").write_text(json.dumps({"facts": {"name": "Velmora"}}))
-    location = tmp_path / "workspace"
-    init_workspace(str(location))
-    config = location / "flywheel.toml"
-    text = config.read_text().replace("[captioner]\n", NAMED + "\n[captioner]\n")
-    config.write_text(text.replace("asks = 3", "asks = 2"))
-    workspace = open_workspace(str(location))
-    ingest(workspace, [str(folder)], InProcess(), silent)  # type: ignore[arg-type]
-    measure(workspace, "native", InProcess(), silent)  # type: ignore[arg-type]
-    return workspace
-
-
-NAMED = """clip = "clip-test-1"
-aesthetic = "aesthetic-test-1"
-nsfw = "nsfw-test-1"
-watermark = "watermark-test-1"
-foreign = "none"
-captioner = "captioner-test-1"
-"""
-
-
 def embed(workspace: Workspace) -> Any:
-    return embedding.embed(workspace, InProcess(), silent)  # type: ignore[arg-type]
+    return embedding.embed(workspace, InProcess(), silent)
 
 
 def caption(workspace: Workspace, **changes: Any) -> Any:
-    return captioning.caption(workspace, InProcess(), silent, **changes)  # type: ignore[arg-type]
+    return captioning.caption(workspace, InProcess(), silent, **changes)
 
 
 @pytest.fixture
