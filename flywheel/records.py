@@ -6,8 +6,10 @@ A record flows one way: `SourceItem` (a place where bytes are said to be) -> `Im
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Self
 
 
 class Status(StrEnum):
@@ -82,6 +84,11 @@ class Locator:
     member: str | None = None
     offset: int | None = None
     length: int | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From columns of those names, as the table `images` has them."""
+        return cls(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

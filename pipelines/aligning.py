@@ -19,7 +19,7 @@ from flywheel.schemas import TABLES
 from flywheel.seeds import stable_hash
 from flywheel.workspace import Workspace
 from pipelines.embedding import Encoders, encoders_of, missing, vector_row
-from pipelines.engine import Progress, Settled, Step, StepReport, drive, outcome_rows
+from pipelines.engine import Progress, Settled, Step, StepReport, batched, drive, outcome_rows
 from pipelines.executors import Answers, Batch
 from pipelines.executors.inline import InlineExecutor
 
@@ -95,11 +95,10 @@ def _column(workspace: Workspace, sql: str) -> frozenset[str]:
 def _batches(
     workspace: Workspace, model_id: str, pending: Sequence[Mapping[str, Any]], size: int
 ) -> Iterator[list[Mapping[str, Any]]]:
-    for start in range(0, len(pending), _READ_AT_ONCE):
-        some = pending[start : start + _READ_AT_ONCE]
+    for some in batched(pending, _READ_AT_ONCE):
         vectors = _vectors(workspace, model_id, {row["image_id"] for row in some})
-        for at in range(0, len(some), size):
-            yield [{**row, "vector": vectors[row["image_id"]]} for row in some[at : at + size]]
+        for batch in batched(some, size):
+            yield [{**row, "vector": vectors[row["image_id"]]} for row in batch]
 
 
 def _vectors(workspace: Workspace, model_id: str, image_ids: set[str]) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from flywheel.workspace import Workspace
 from pipelines.asking import CaptionItem, Written, caption_id, captioned
 from pipelines.captioner import Captioner, captioner_of
 from pipelines.decoding import SendContext
-from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
+from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
 from pipelines.profiles import recipe_of
 from pipelines.sheet import sheet_views
@@ -64,7 +64,7 @@ def _plan(workspace: Workspace, captioner: Captioner, kinds: Sequence[str], retr
     return Step(
         name=STEP,
         config_hash=config_hash_of({kind: captioner.version(kind) for kind in kinds}),
-        batches=(items[start : start + BATCH] for start in range(0, len(items), BATCH)),
+        batches=batched(items, BATCH),
         task=Task(
             item="pipelines.decoding:sent_item",
             context=SendContext(budgets=budgets, max_pixels=captioner.max_pixels),
@@ -89,7 +89,7 @@ def _lacking(workspace: Workspace, captioner: Captioner, kinds: Sequence[str], r
         if wanted:
             yield CaptionItem(
                 image_id=image_id,
-                locator=Locator(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"]),
+                locator=Locator.of(row),
                 given=given,
                 kinds=wanted,
                 there=tuple(kind for kind in wanted if (kind, image_id) in there),
@@ -158,7 +158,7 @@ def _written(workspace: Workspace, captioner: Captioner, kinds: Sequence[str]) -
 
 def _settle(captioner: Captioner, batch: Batch, answers: Answers) -> Settled:
     rows: list[dict[str, Any]] = []
-    done: dict[str, list[tuple[str, int, Status, Failure | None]]] = {}
+    done: dict[str, list[EndedRow]] = {}
     counts: Counter[str] = Counter()
     for item, answer in zip(batch, answers, strict=True):
         for kind in item.kinds:

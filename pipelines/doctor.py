@@ -31,8 +31,7 @@ class Finding:
 
 def examine(workspace: Workspace) -> list[Finding]:
     """Look at everything, change nothing."""
-    found = [*_installed(), *_weights(workspace), *_captioner(workspace), *_policy(workspace)]
-    return found
+    return [*_installed(), *_weights(workspace), *_captioner(workspace), *_policy(workspace)]
 
 
 def _installed() -> list[Finding]:
@@ -60,7 +59,7 @@ def _weights(workspace: Workspace) -> list[Finding]:
         if place is not None:
             found.append(Finding(what=what, ok=True, says=f"{name}: {place}"))
             continue
-        mends = f"flywheel models add {name} PATH"
+        mends = f"put the weights there as {name}, a folder of open_clip's or one .safetensors or .pth file"
         says = f"{name} is not in {models_home()}"
         found.append(Finding(what=what, ok=False, says=says, abstains=judged.get(what, what), mends=mends))
     return found

@@ -6,8 +6,7 @@ told apart by a head of their own and abstained from: no vector, no number, and 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -22,15 +21,15 @@ from flywheel.encoders.clip import ClipFolder, describe, open_clip_from
 from flywheel.encoders.heads import Head, load_head
 from flywheel.errors import FlywheelError
 from flywheel.images.sandbox import Sandbox
-from flywheel.records import Failure, Locator, Reason, Status
+from flywheel.records import Failure, Reason
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace
 from pipelines.decoding import FitContext, MeasureItem
-from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
+from pipelines.engine import Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
+from pipelines.lacking import ended, lacking
 from pipelines.measure import SURVIVES
 from pipelines.profiles import find_weights, recipe_of
-from pipelines.sheet import sheet_views
 
 STEP = "embed"
 LAW = ("embedded", "rejected", "quarantined")
@@ -82,11 +81,11 @@ def embed(workspace: Workspace, executor: Executor, progress: Progress, *, retry
 def _plan(workspace: Workspace, encoders: Encoders, retry: bool) -> Step:
     config_hash = config_hash_of({**encoders.versions, "foreign": encoders.foreign.name if encoders.foreign else ""})
     budgets = workspace.config.ingest.budgets
-    items = _lacking(workspace, encoders, config_hash, retry)
+    items = lacking(workspace, STEP, config_hash, _has(encoders), only=SURVIVES, retry=retry)
     return Step(
         name=STEP,
         config_hash=config_hash,
-        batches=_batches(items, workspace.config.run.micro_batch),
+        batches=batched(items, workspace.config.run.micro_batch),
         task=Task(
             item="pipelines.decoding:fitted_item",
             context=FitContext(budgets=budgets, fit=encoders.clip.fit),
@@ -100,34 +99,15 @@ def _plan(workspace: Workspace, encoders: Encoders, retry: bool) -> Step:
     )
 
 
-def _lacking(workspace: Workspace, encoders: Encoders, config_hash: str, retry: bool) -> list[MeasureItem]:
-    """Images without a completed pass, each with what a torn micro-batch has not written yet."""
-    has = {
-        VECTOR: f"SELECT subject_id FROM embeddings WHERE subject_kind = 'image' AND model_id = '{encoders.clip.model_id}'"
-    }
-    has |= {
+def _has(encoders: Encoders) -> dict[str, str]:
+    """SQL of the images that have a vector, and that each head has rated, by the weights at hand."""
+    vectors = (
+        f"SELECT subject_id FROM embeddings WHERE subject_kind = 'image' AND model_id = '{encoders.clip.model_id}'"
+    )
+    return {VECTOR: vectors} | {
         name: f"SELECT image_id FROM score_{name} WHERE version = '{version}'"
         for name, (version, _) in encoders.heads.items()
     }
-    lacks = ", ".join(f"i.image_id NOT IN ({sql}) AS lacks_{name}" for name, sql in has.items())
-    settled = "status <> 'quarantined'" if retry else "true"
-    rows = workspace.query(
-        f'SELECT i.image_id, i.uri, i.member, i."offset", i.length, coalesce(t.attempt, 0) + 1 AS attempt, {lacks} '
-        f"FROM images i JOIN scores s USING (image_id) "
-        f"LEFT JOIN (SELECT subject_id, max(attempt) AS attempt FROM outcomes WHERE step = '{STEP}' GROUP BY 1) t "
-        f"ON t.subject_id = i.image_id WHERE i.image_id NOT IN (SELECT subject_id FROM last_outcomes "
-        f"WHERE step = '{STEP}' AND config_hash = '{config_hash}' AND {settled}) AND {SURVIVES} ORDER BY i.image_id",
-        sheet_views(workspace),
-    )
-    return [
-        MeasureItem(
-            image_id=row["image_id"],
-            locator=Locator(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"]),
-            scorers=tuple(name for name in has if row[f"lacks_{name}"]),
-            attempt=row["attempt"],
-        )
-        for row in rows.to_pylist()
-    ]
 
 
 def encoded(
@@ -169,21 +149,15 @@ def _head(path: Path, dims: int) -> Head:
 
 def _settle(encoders: Encoders, config_hash: str, batch: Batch, answers: Answers) -> Settled:
     rows: dict[str, list[dict[str, Any]]] = {"embeddings": [], **{f"score_{name}": [] for name in encoders.heads}}
-    done: list[tuple[str, int, Status, Failure | None]] = []
-    counts: Counter[str] = Counter()
     for item, answer in zip(batch, answers, strict=True):
-        failure = answer if isinstance(answer, Failure) else None
-        status = failure.status if failure else Status.OK
-        done.append((item.image_id, item.attempt, status, failure))
-        counts.update({"in": 1, str(status) if failure else "embedded": 1})
-        if failure is not None:
-            counts[f"{status}:{failure.reason}"] += 1
+        if isinstance(answer, Failure):
             continue
         if VECTOR in item.scorers:
             rows["embeddings"].append(vector_row(item.image_id, "image", encoders.clip.model_id, answer[VECTOR]))
         for name, (version, _) in encoders.heads.items():
             if name in item.scorers:
                 rows[f"score_{name}"].append({"image_id": item.image_id, "version": version, name: answer[name]})
+    done, counts = ended(batch, answers, "embedded")
     tables = {name: pa.Table.from_pylist(found, schema=_schema(name)) for name, found in rows.items()}
     return Settled(tables, outcome_rows(STEP, config_hash, done), counts)
 
@@ -196,11 +170,6 @@ def vector_row(subject_id: str, kind: str, model_id: str, vector: Any) -> dict[s
 
 def _schema(name: str) -> pa.Schema:
     return TABLES[name].schema if name in TABLES else SCORERS[name.removeprefix("score_")].table.schema
-
-
-def _batches(items: Sequence[MeasureItem], size: int) -> Iterator[Sequence[MeasureItem]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def require_encoders(workspace: Workspace) -> Encoders:

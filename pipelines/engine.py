@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -28,6 +28,7 @@ from flywheel.workspace import Workspace, runs
 from flywheel.workspace.tables import FencedTable
 from pipelines.executors import Answers, Batch, Executor, Task
 
+T = TypeVar("T")
 _OUTCOMES = TABLES["outcomes"].schema
 _COMPACT_AFTER = 1_000  # commits to one table, design section 4
 
@@ -81,8 +82,11 @@ class StepReport:
     why: str = ""
 
 
-def outcome_rows(step: str, config_hash: str, rows: Sequence[tuple[str, int, Status, Failure | None]]) -> pa.Table:
-    """Completion rows from (subject_id, attempt, status, failure)."""
+EndedRow = tuple[str, int, Status, Failure | None]  # subject_id, attempt, status, failure
+
+
+def outcome_rows(step: str, config_hash: str, rows: Sequence[EndedRow]) -> pa.Table:
+    """Completion rows."""
     return pa.Table.from_pylist(
         [
             {
@@ -181,6 +185,12 @@ def _commit_all(
 def _versions(workspace: Workspace) -> Mapping[str, int]:
     """The version of every table but `run_events`, to which a driver writes without changing any plan."""
     return {name: at for name, at in workspace.tables.versions().items() if name != "run_events"}
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in order, so many at once."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def config_hash_of(value: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ import pyarrow as pa
 
 from flywheel.errors import AnotherDriver, UsageError
 from flywheel.workspace import Workspace, runs
-from pipelines.embedding import encoders_of
-from pipelines.engine import Progress, StepReport, conserve
+from pipelines.engine import Progress, StepReport, batched, conserve
 from retrieval.texts import TextIndex, digest
 from retrieval.vectors import VectorIndex
 
@@ -85,10 +84,9 @@ def _texts(workspace: Workspace, folder: Path, progress: Progress) -> Counter[st
     held, texts = TextIndex(str(folder)), {row["image_id"]: row["text"] for row in rows}
     there = held.digests()
     new = [one for one, text in texts.items() if there.get(one) != digest(text)]
-    for start in range(0, len(new), _AT_ONCE):
-        some = new[start : start + _AT_ONCE]
+    for number, some in enumerate(batched(new, _AT_ONCE), 1):
         held.put(some, [texts[one] for one in some])
-        progress("index texts", start + len(some), len(new), {})
+        progress("index texts", min(number * _AT_ONCE, len(new)), len(new), {})
     gone = there.keys() - texts.keys()
     held.delete(gone)
     held.finish()
@@ -108,10 +106,9 @@ def _vectors(workspace: Workspace, folder: Path, progress: Progress) -> Counter[
             f"WHERE subject_kind = 'image' AND model_id = '{model['model_id']}' ORDER BY 1"
         )["subject_id"].to_pylist()
         new = [one for one in wanted if one not in there]
-        for start in range(0, len(new), _AT_ONCE):
-            ids, vectors = _read(workspace, model["model_id"], new[start : start + _AT_ONCE])
-            held.put(ids, vectors)
-            progress("index vectors", start + len(ids), len(new), {})
+        for number, some in enumerate(batched(new, _AT_ONCE), 1):
+            held.put(*_read(workspace, model["model_id"], some))
+            progress("index vectors", min(number * _AT_ONCE, len(new)), len(new), {})
         gone = there - set(wanted)
         held.delete(gone)
         held.finish()
@@ -119,20 +116,14 @@ def _vectors(workspace: Workspace, folder: Path, progress: Progress) -> Counter[
     return counts
 
 
-def _read(workspace: Workspace, model_id: str, ids: list[str]) -> tuple[list[str], Any]:
+def _read(workspace: Workspace, model_id: str, ids: Sequence[str]) -> tuple[list[str], Any]:
     rows = workspace.query(
         "SELECT subject_id, any_value(vector) AS vector FROM embeddings SEMI JOIN wanted ON subject_id = id "
         f"WHERE subject_kind = 'image' AND model_id = '{model_id}' GROUP BY 1 ORDER BY 1",
-        wanted=pa.table({"id": ids}),
+        wanted=pa.table({"id": pa.array(ids, pa.string())}),
     )
     vectors = np.array(rows["vector"].to_pylist(), dtype=np.float32)
     return rows["subject_id"].to_pylist(), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def model_in_use(workspace: Workspace) -> str | None:
-    """The model whose vectors a search uses."""
-    encoders = encoders_of(workspace)
-    return None if encoders is None else encoders.clip.model_id
 
 
 def _versions(workspace: Workspace) -> dict[str, int]:

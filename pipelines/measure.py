@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from filters.scorers import SCORERS
-from flywheel.records import Failure, Locator, Status
+from flywheel.records import Failure
 from flywheel.workspace import Workspace
-from pipelines.decoding import MeasureContext, MeasureItem
-from pipelines.engine import Progress, Settled, Step, StepReport, config_hash_of, drive, outcome_rows
+from pipelines.decoding import MeasureContext
+from pipelines.engine import Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
-from pipelines.sheet import sheet_views
+from pipelines.lacking import ended, lacking
 
 LAW = ("measured", "rejected", "quarantined")
 
@@ -105,11 +104,11 @@ def plan(workspace: Workspace, kind: Pass, retry: bool) -> Step:
     """The pass over what it has not completed, under the limits of the configuration."""
     step_name, config_hash = step_of(kind.name)
     budgets = workspace.config.ingest.budgets
-    items = _lacking(workspace, kind, step_name, config_hash, retry)
+    items = lacking(workspace, step_name, config_hash, _has(kind), only=kind.only, retry=retry)
     return Step(
         name=step_name,
         config_hash=config_hash,
-        batches=_batches(items, min(kind.batch, workspace.config.run.micro_batch)),
+        batches=batched(items, min(kind.batch, workspace.config.run.micro_batch)),
         task=Task(
             item=kind.item,
             context=MeasureContext(budgets=budgets),
@@ -127,55 +126,20 @@ def step_of(name: str) -> tuple[str, str]:
     return f"measure.{name}", config_hash_of({scorer: SCORERS[scorer].version for scorer in PASSES[name].scorers})
 
 
-def _lacking(workspace: Workspace, kind: Pass, step: str, config_hash: str, retry: bool) -> list[MeasureItem]:
-    """Images that the pass has not completed, each with the scorers it lacks.
-
-    What a torn micro-batch has left in a score table is no longer lacking, so keys stay unique.
-    """
-    lacks = ", ".join(
-        f"s.image_id NOT IN (SELECT image_id FROM score_{name} WHERE version = '{SCORERS[name].version}') AS lacks_{name}"
-        for name in kind.scorers
-    )
-    settled = "status <> 'quarantined'" if retry else "true"
-    rows = workspace.query(
-        f'SELECT i.image_id, i.uri, i.member, i."offset", i.length, coalesce(t.attempt, 0) + 1 AS attempt, {lacks} '
-        f"FROM images i JOIN scores s USING (image_id) "
-        f"LEFT JOIN (SELECT subject_id, max(attempt) AS attempt FROM outcomes WHERE step = '{step}' GROUP BY 1) t "
-        f"ON t.subject_id = i.image_id "
-        f"WHERE i.image_id NOT IN (SELECT subject_id FROM last_outcomes "
-        f"WHERE step = '{step}' AND config_hash = '{config_hash}' AND {settled}) AND {kind.only} ORDER BY i.image_id",
-        sheet_views(workspace),
-    )
-    return [
-        MeasureItem(
-            image_id=row["image_id"],
-            locator=Locator(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"]),
-            scorers=tuple(name for name in kind.scorers if row[f"lacks_{name}"]),
-            attempt=row["attempt"],
-        )
-        for row in rows.to_pylist()
-    ]
-
-
-def _batches(items: Sequence[MeasureItem], size: int) -> Iterator[Sequence[MeasureItem]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _has(kind: Pass) -> dict[str, str]:
+    """SQL of the images that each scorer has measured at its present version."""
+    return {
+        name: f"SELECT image_id FROM score_{name} WHERE version = '{SCORERS[name].version}'" for name in kind.scorers
+    }
 
 
 def _settle(kind: Pass, step: str, config_hash: str, batch: Batch, answers: Answers) -> Settled:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in kind.scorers}
-    done: list[tuple[str, int, Status, Failure | None]] = []
-    counts: Counter[str] = Counter()
     for item, answer in zip(batch, answers, strict=True):
-        failure = answer if isinstance(answer, Failure) else None
-        status = failure.status if failure else Status.OK
-        done.append((item.image_id, item.attempt, status, failure))
-        counts.update({"in": 1, str(status) if failure else "measured": 1})
-        if failure is not None:
-            counts[f"{status}:{failure.reason}"] += 1
-        for scorer, row in {} if failure else answer.items():
+        for scorer, row in {} if isinstance(answer, Failure) else answer.items():
             rows[scorer].append({"image_id": item.image_id, "version": SCORERS[scorer].version, **row})
     tables = {
         f"score_{name}": pa.Table.from_pylist(found, schema=SCORERS[name].table.schema) for name, found in rows.items()
     }
+    done, counts = ended(batch, answers, "measured")
     return Settled(tables, outcome_rows(step, config_hash, done), counts)

@@ -65,7 +65,7 @@ def search(workspace: Workspace, wanted: Wanted) -> Answer:
     """Raises UsageError for a search that asks for nothing, FlywheelError where there is no model for it."""
     mode = _mode(workspace, wanted)
     ranked, cosines = _ranked(workspace, wanted, mode)
-    ranked = _chosen(workspace, wanted, ranked, cosines)
+    ranked = _chosen(workspace, wanted, ranked)
     return Answer(mode=mode, hits=tuple(_hits(workspace, ranked[: wanted.k], cosines)), lag=lag(workspace))
 
 
@@ -127,9 +127,7 @@ def _seen(workspace: Workspace, encoders: Encoders, picture: bytes) -> RGB:
     return view
 
 
-def _chosen(
-    workspace: Workspace, wanted: Wanted, ranked: list[tuple[str, float]], cosines: Mapping[str, float]
-) -> list[tuple[str, float]]:
+def _chosen(workspace: Workspace, wanted: Wanted, ranked: list[tuple[str, float]]) -> list[tuple[str, float]]:
     """One of each duplicate group, away from what is forbidden, spread out where that was asked."""
     scores = dict(ranked)
     kept = one_a_group([one for one, _ in ranked], _groups(workspace))

@@ -51,7 +51,7 @@ class _Checker:
 
     def look(self, row: Mapping[str, Any]) -> tuple[str, str]:
         """intact, vanished or changed, and why."""
-        locator = Locator(uri=row["uri"], member=row["member"], offset=row["offset"], length=row["length"])
+        locator = Locator.of(row)
         try:
             stored = _described(locator.uri)
         except (OSError, FlywheelError) as error:

@@ -60,7 +60,7 @@ class ClipFolder:
 def describe(folder: Path) -> ClipFolder:
     """Raises FlywheelError, in one line, for a folder that holds no open_clip model."""
     if not (folder / WEIGHTS).is_file():
-        raise FlywheelError(f"{folder} holds no {WEIGHTS}: `flywheel models list` says what is there")
+        raise FlywheelError(f"{folder} holds no {WEIGHTS}: it is no folder of open_clip's")
     try:
         read = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         model, taken = read["model_cfg"], read.get("preprocess_cfg", {})

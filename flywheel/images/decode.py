@@ -48,7 +48,7 @@ def scaled_view(data: bytes, budgets: Budgets) -> ScaledView | Failure:
         had_alpha = plain.mode == "RGBA" and _lowest_alpha(plain) < 255
         factor = max(1, min(plain.size) // SCALED_SHORT_SIDE_PX)
         small = over_white(plain.reduce(factor) if factor > 1 else plain)
-        rgb = _upright(small, header)
+        rgb = np.asarray(upright(small, header))
     except DECODER_ERRORS as error:
         return decode_failure(header.format, data, error)
     return ScaledView(
@@ -72,24 +72,41 @@ def luma_view(data: bytes, budgets: Budgets) -> LumaView | Failure:
     return luma if isinstance(luma, Failure) else LumaView(luma=luma)
 
 
-def _whole(
-    data: bytes, budgets: Budgets, jpeg_mode: str | None, finish: Callable[[Image.Image], Image.Image]
-) -> npt.NDArray[np.uint8] | Failure:
+def upright_image(
+    data: bytes,
+    budgets: Budgets,
+    draft: tuple[str | None, tuple[int, int] | None] | None,
+    finish: Callable[[Image.Image], Image.Image],
+) -> tuple[Header, Image.Image] | Failure:
+    """The picture after `finish`, turned as EXIF says. Reasons as in `read_header`. Raises MemoryError.
+
+    `draft`: mode and least size to which a JPEG may be scaled while it decodes; a size of None is its own.
+    """
     opened = open_checked(data, budgets)
     if isinstance(opened, Failure):
         return opened
     header, image = opened
     try:
-        if header.format == JPEG and jpeg_mode is not None:
-            image.draft(jpeg_mode, image.size)
+        if header.format == JPEG and draft is not None:
+            mode, size = draft
+            image.draft(mode, size or image.size)
         image.load()
-        pixels = _upright(finish(to_eight_bit(image)), header)
+        return header, upright(finish(to_eight_bit(image)), header)
     except DECODER_ERRORS as error:
         return decode_failure(header.format, data, error)
-    if pixels.shape[:2] != (header.height_px, header.width_px):
-        said = f"{header.format}: {pixels.shape[1]} x {pixels.shape[0]} px where the header has another size"
+
+
+def _whole(
+    data: bytes, budgets: Budgets, jpeg_mode: str | None, finish: Callable[[Image.Image], Image.Image]
+) -> npt.NDArray[np.uint8] | Failure:
+    decoded = upright_image(data, budgets, None if jpeg_mode is None else (jpeg_mode, None), finish)
+    if isinstance(decoded, Failure):
+        return decoded
+    header, image = decoded
+    if image.size != (header.width_px, header.height_px):
+        said = f"{header.format}: {image.width} x {image.height} px where the header has another size"
         return Failure(reason=Reason.BROKEN, detail=said)
-    return pixels
+    return np.asarray(image)
 
 
 def _facts(data: bytes, header: Header) -> ImageFacts:
@@ -108,11 +125,6 @@ def upright(image: Image.Image, header: Header) -> Image.Image:
     """Oriented as EXIF says. Pillow's TIFF plugin has turned its own already."""
     method = _UPRIGHT.get(header.exif_orientation)
     return image.transpose(method) if method is not None and header.format != TIFF else image
-
-
-def _upright(image: Image.Image, header: Header) -> npt.NDArray[np.uint8]:
-    """Oriented pixels as an array (read-only, C-contiguous)."""
-    return np.asarray(upright(image, header))
 
 
 def _lowest_alpha(image: Image.Image) -> float:

@@ -9,15 +9,14 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from flywheel.images.decode import upright
-from flywheel.images.header import DECODER_ERRORS, decode_failure, open_checked
-from flywheel.images.pixels import over_white, to_eight_bit
-from flywheel.images.sniff import JPEG
+from flywheel.images.decode import upright_image
+from flywheel.images.pixels import over_white
 from flywheel.images.views import RGB
 from flywheel.records import Budgets, Failure
 
 # A JPEG may be scaled while it decodes, as long as so many times the wanted size is left for the real resizing. Our choice.
 _ROOM = 2
+_LOSSLESS_PIXELS, _QUALITY = 256 * 256, 92  # our choice: letters stay crisp at either
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -61,21 +60,10 @@ def sent_view(data: bytes, budgets: Budgets, max_pixels: int) -> bytes | Failure
     return held.getvalue()
 
 
-_LOSSLESS_PIXELS, _QUALITY = 256 * 256, 92  # our choice: letters stay crisp at either
-
-
 def _small(data: bytes, budgets: Budgets, side_px: int) -> Image.Image | Failure:
-    opened = open_checked(data, budgets)
-    if isinstance(opened, Failure):
-        return opened
-    header, image = opened
-    try:
-        if header.format == JPEG:
-            image.draft("RGB", (_ROOM * side_px, _ROOM * side_px))
-        image.load()
-        return upright(over_white(to_eight_bit(image)), header)
-    except DECODER_ERRORS as error:
-        return decode_failure(header.format, data, error)
+    room = _ROOM * side_px
+    decoded = upright_image(data, budgets, ("RGB", (room, room)), over_white)
+    return decoded if isinstance(decoded, Failure) else decoded[1]
 
 
 def _shortest(size: tuple[int, int], side_px: int) -> tuple[int, int]:

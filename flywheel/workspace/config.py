@@ -25,7 +25,7 @@ child_memory_mb = 1400       # address space of a decoding child; for OCR 512 mo
 allow_hosts = []             # private hosts that URLs may name, e.g. ["images.internal:8080"]
 fetch_s = 30.0               # for one URL, from the first byte sent to the last received
 
-[models]                     # names of `flywheel models list`, or folders; "none" for none. Unset: what the profile names
+[models]                     # names of weights on this machine (`flywheel doctor`), or paths; "none" for none. Unset: as the profile
 # clip = "clip-miniature-1"
 # aesthetic = "aesthetic-miniature-1"
 # captioner = "captioner-miniature-1"

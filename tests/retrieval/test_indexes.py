@@ -56,7 +56,7 @@ def test_only_the_named_are_searched(filled: tuple[VectorIndex, list[str], np.nd
 def test_a_large_choice_is_searched_deeper(
     filled: tuple[VectorIndex, list[str], np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.vectors._MOST_NAMED", 10)
+    monkeypatch.setattr("retrieval.vectors.MOST_NAMED", 10)
     index, ids, vectors = filled
     only = ids[::3]
     places = [ids.index(one) for one in only]
@@ -121,7 +121,7 @@ def test_writers_of_the_same_keys_leave_each_once(tmp_path: Path) -> None:
         worker.join(120)
         assert worker.exitcode == 0
     index = VectorIndex(str(tmp_path), "m", DIMS)
-    assert index._table.count_rows() == 60
+    assert index._table.rows() == 60
     assert index.ids() == frozenset(ids)
 
 
