@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.miniature import matched
+from model.miniature import matched, segmented
 from model.miniature.grammar import KINDS, sample
 from model.miniature.mutation import mutated, mutations
 from model.miniature.render import render
 from model.miniature.scene import Line, Scene, Thing
 from model.miniature.verdict import FACETS, Checker
 
-CHECKERS: dict[str, Checker] = {"A": matched.check}
+CHECKERS: dict[str, Checker] = {"A": matched.check, "B": segmented.check}
 # Design section 9 and the figures of the issue behind it: false accepts, false rejects.
 MOST_ACCEPTED, MOST_REFUSED = 0.02, 0.05
 IMAGES = 240
