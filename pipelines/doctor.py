@@ -13,6 +13,7 @@ from pipelines.captioner import captioner_of
 from pipelines.embedding import encoders_of
 from pipelines.policies import active_policy
 from pipelines.profiles import HEADS, find_weights, models_home, recipe_of
+from pipelines.published import PUBLISHED
 
 # What each needs beyond the base installation, by the module that shows it.
 _EXTRAS = {"torch": "model", "transformers": "model", "open_clip": "model", "llguidance": "model"}
@@ -59,8 +60,8 @@ def _weights(workspace: Workspace) -> list[Finding]:
         if place is not None:
             found.append(Finding(what=what, ok=True, says=f"{name}: {place}"))
             continue
-        mends = f"put the weights there as {name}, a folder of open_clip's or one .safetensors or .pth file"
-        says = f"{name} is not in {models_home()}"
+        how = f"pull {name}" if name in PUBLISHED else f"add {name} PATH"
+        mends, says = f"flywheel models {how}", f"{name} is not in {models_home()}"
         found.append(Finding(what=what, ok=False, says=says, abstains=judged.get(what, what), mends=mends))
     return found
 

@@ -75,6 +75,13 @@ def describe(folder: Path) -> ClipFolder:
         raise FlywheelError(f"{folder / CONFIG} cannot be read: {error}") from error
 
 
+def write_config(folder: Path, architecture: str) -> None:
+    """Beside OpenAI's published weights, what `local-dir:` reads: one of open_clip's own architectures, pictures as OpenAI
+    took them (the defaults of open_clip)."""
+    config = {"model_cfg": imported("open_clip").get_model_config(architecture), "preprocess_cfg": {}}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
 class OpenClip:
     """Loads its weights when made: use `open_clip_from`. Not for two threads at once."""
 

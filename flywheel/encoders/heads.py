@@ -60,6 +60,15 @@ def load_head(path: Path, dims: int) -> Head:
     return Head(weight=matrix[0], bias=float(offset[0]))
 
 
+def convert_head(path: Path, to: Path) -> None:
+    """Write what a file holds, if it is a head, as safetensors. Raises FlywheelError as `load_head`."""
+    state = _state(path)
+    if not any(_LAYER.fullmatch(name) or name == "weight" for name in state):
+        raise FlywheelError(f"{path} holds no head in a format that is known: its names are {', '.join(state)[:120]}")
+    held = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in state.items()}
+    imported("safetensors.numpy").save_file(held, to)
+
+
 def _state(path: Path) -> dict[str, npt.NDArray[np.float64]]:
     try:
         if path.suffix == ".safetensors":

@@ -134,7 +134,8 @@ def _profile(ink: Plane) -> Plane:
     reach = filled.sum(axis=1) * radius / _REACH
     disc = max(float(np.sqrt((reach**2).mean())), 1e-6)
     inner = max(1, round(0.3 * disc / radius * _REACH))
-    return np.append(reach / disc, [1 - float(polar[:, :inner].mean())] * (_RAYS // 5)).astype(np.float32)
+    hollow = np.full(_RAYS // 5, 1 - float(polar[:, :inner].mean()))
+    return np.asarray(np.append(reach / disc, hollow), np.float32)
 
 
 @lru_cache
@@ -151,7 +152,7 @@ def _drawn(shape: str, radius_px: float) -> Plane:
     draw.polygon([tuple(point) for point in outer], fill=255)
     for hole in holes:
         draw.polygon([tuple(point) for point in hole], fill=0)
-    return np.asarray(mask.reduce(finer), np.float32) / 255
+    return np.asarray(np.asarray(mask.reduce(finer)) / 255, np.float32)
 
 
 @lru_cache
@@ -213,7 +214,7 @@ def _written(script: str, size: int, places: Sequence[Placed]) -> Plane:
     font = sign_font(script, size)
     for sign, (x, y) in places:
         draw.text((x * _FINER, y * _FINER), sign, font=font, fill=255, anchor="mm")
-    return cv2.GaussianBlur(np.asarray(mask.reduce(_FINER), np.float32) / 255, (0, 0), _SOFTENED)
+    return _blurred(np.asarray(mask.reduce(_FINER), np.float32) / 255, _SOFTENED)
 
 
 def _shift(ink: Plane, whole: Plane) -> Iterator[float]:
@@ -250,7 +251,7 @@ def _window(cell: int) -> tuple[slice, slice]:
 
 
 def _blurred(plane: Plane, px: float) -> Plane:
-    return cv2.GaussianBlur(plane, (0, 0), px) if px else plane
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), px), np.float32) if px else plane
 
 
 def _levels(one: Plane, rgb: tuple[int, int, int]) -> float:

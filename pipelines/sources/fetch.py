@@ -19,9 +19,11 @@ import time
 import typing
 import zlib
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import httpcore
 import httpx
@@ -35,6 +37,11 @@ _OPT_OUTS = frozenset({"noai", "noimageai"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NUMERIC_HOST = re.compile(r"https?://[0-9a-fx]*\.[0-9a-fx.]+(?=[:/?#]|$)", re.IGNORECASE)
 _TRY_LATER = frozenset({408, 425, 429})
+_PARTIAL = 206
+
+T = TypeVar("T")
+_Headers = Mapping[bytes | str, bytes | str]
+_Taker = Callable[[httpcore.Response, httpx.Headers, httpx.URL], T]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +139,45 @@ class _PinnedBackend(httpcore.NetworkBackend):
 
 def fetch(url: str, limits: FetchLimits) -> Fetched | Failure:
     """The bytes behind a URL, or why not. Never raises for what a URL or a server does."""
+
+    def taken(response: httpcore.Response, headers: httpx.Headers, target: httpx.URL) -> Fetched:
+        return Fetched(
+            data=_body(response, headers, limits.max_bytes),
+            final_url=str(target),
+            etag=headers.get("etag"),
+            content_type=headers.get("content-type"),
+        )
+
+    return _answered(url, limits, taken, {})
+
+
+def download(url: str, to: Path, limits: FetchLimits, on_bytes: Callable[[int], None]) -> int | Failure:
+    """Write what is behind a URL to a file, after what an earlier try has left there; the file's size, or why not.
+
+    `on_bytes` hears how much is there. Never raises for what a URL or a server does, and keeps what has come.
+    """
+
+    def taken(response: httpcore.Response, headers: httpx.Headers, target: httpx.URL) -> int:
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise _Refused(Reason.HTTP_REFUSED, "the server insists on a content encoding")
+        there = to.stat().st_size if response.status == _PARTIAL and to.exists() else 0
+        with to.open("ab" if there else "wb") as file:
+            for chunk in response.iter_stream():
+                there += len(chunk)
+                if there > limits.max_bytes:
+                    raise _Refused(Reason.TOO_MANY_BYTES, f"more than {limits.max_bytes} bytes")
+                file.write(chunk)
+                on_bytes(there)
+        return there
+
+    begun = to.stat().st_size if to.exists() else 0
+    return _answered(url, limits, taken, {"Range": f"bytes={begun}-"} if begun else {})
+
+
+def _answered(url: str, limits: FetchLimits, taken: _Taker[T], headers: _Headers) -> T | Failure:
     deadline = _Deadline(time.monotonic() + limits.total_s)
     try:
-        return _follow(url, limits, deadline)
+        return _follow(url, limits, deadline, taken, headers)
     except _Refused as refusal:
         return refusal.failure
     except (httpcore.TimeoutException, TimeoutError) as error:
@@ -160,11 +203,11 @@ def fetch_many(urls: Iterable[str], limits: FetchLimits, concurrency: int = 16) 
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _follow(url: str, limits: FetchLimits, deadline: _Deadline) -> Fetched:
+def _follow(url: str, limits: FetchLimits, deadline: _Deadline, taken: _Taker[T], headers: _Headers) -> T:
     target = _parse(url)
     for _ in range(limits.max_redirects + 1):
-        answer = _request(target, limits, deadline)
-        if isinstance(answer, Fetched):
+        answer = _request(target, limits, deadline, taken, headers)
+        if not isinstance(answer, httpx.URL):
             return answer
         target = answer
     raise _Refused(Reason.HTTP_REFUSED, f"more than {limits.max_redirects} redirects")
@@ -200,8 +243,10 @@ def _checked_addresses(target: httpx.URL, limits: FetchLimits, deadline: _Deadli
     return found
 
 
-def _request(target: httpx.URL, limits: FetchLimits, deadline: _Deadline) -> Fetched | httpx.URL:
-    """One hop: the body, or the URL that a redirect leads to."""
+def _request(
+    target: httpx.URL, limits: FetchLimits, deadline: _Deadline, taken: _Taker[T], wanted: _Headers
+) -> T | httpx.URL:
+    """One hop: what is made of the body, or the URL that a redirect leads to."""
     backend = _PinnedBackend(_checked_addresses(target, limits, deadline), deadline)
     secure = target.scheme == "https"
     url = httpcore.URL(scheme=target.scheme, host=target.raw_host, port=target.port, target=target.raw_path)
@@ -210,6 +255,7 @@ def _request(target: httpx.URL, limits: FetchLimits, deadline: _Deadline) -> Fet
         "User-Agent": f"{_AGENT}/{__version__}",
         "Accept": "image/*,*/*;q=0.5",
         "Accept-Encoding": "identity",
+        **wanted,
     }
     context = _tls_context() if secure else None
     with (
@@ -221,12 +267,7 @@ def _request(target: httpx.URL, limits: FetchLimits, deadline: _Deadline) -> Fet
         if response.status in _REDIRECTS and "location" in answered:
             return _parse(answered["location"], base=target)
         _check_status(response.status)
-        return Fetched(
-            data=_body(response, answered, limits.max_bytes),
-            final_url=str(target),
-            etag=answered.get("etag"),
-            content_type=answered.get("content-type"),
-        )
+        return taken(response, answered, target)
 
 
 @functools.cache
