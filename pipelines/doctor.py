@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+import httpx
+
 from flywheel.encoders.vlm_server import served_models
-from flywheel.encoders.vlm_serving import serve_lines
+from flywheel.encoders.vlm_serving import amiss, serve_line, serve_lines
 from flywheel.errors import FlywheelError
 from flywheel.workspace import Workspace
 from pipelines.captioner import captioner_of
@@ -89,9 +91,22 @@ def _served(url: str, name: str) -> Finding:
     except FlywheelError as error:
         return Finding(what="captioner", ok=False, says=str(error), abstains="captions", mends=serve_lines()[0])
     if name in models:
-        return Finding(what="captioner", ok=True, says=f"{url} serves {name}")
+        return _answering(url, name)
     says, mends = f"{url} serves {', '.join(models)}, not {name}", f'under [captioner]: served_as = "{models[0]}"'
     return Finding(what="captioner", ok=False, says=says, abstains="captions", mends=mends)
+
+
+def _answering(url: str, name: str) -> Finding:
+    """Whether a server that has the model is set up for captions: asked, not believed."""
+    try:
+        wrong = amiss(url, name)
+    except httpx.HTTPError as error:
+        wrong = [f"no answer to a picture with a schema: {type(error).__name__}"]
+    if not wrong:
+        says = f"{url} serves {name}; guided answers are valid, one image a request"
+        return Finding(what="captioner", ok=True, says=says)
+    says = f"{url} serves {name}, but {'; '.join(wrong)}"
+    return Finding(what="captioner", ok=False, says=says, abstains="captions may fail", mends=serve_line(name))
 
 
 def _policy(workspace: Workspace) -> list[Finding]:

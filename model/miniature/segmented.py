@@ -214,7 +214,7 @@ def _written(script: str, size: int, places: Sequence[Placed]) -> Plane:
     font = sign_font(script, size)
     for sign, (x, y) in places:
         draw.text((x * _FINER, y * _FINER), sign, font=font, fill=255, anchor="mm")
-    return _blurred(np.asarray(mask.reduce(_FINER), np.float32) / 255, _SOFTENED)
+    return _blurred(np.asarray(np.asarray(mask.reduce(_FINER)) / 255, np.float32), _SOFTENED)
 
 
 def _shift(ink: Plane, whole: Plane) -> Iterator[float]:

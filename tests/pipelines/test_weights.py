@@ -60,7 +60,9 @@ def publisher(head: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Pub
     sha256 = hashlib.sha256(Publisher.data).hexdigest()
     size = len(Publisher.data)
     for name, hosts in (("open", (host,)), ("private", ())):
-        pinned = Published(url=f"http://{host}/{name}.safetensors", sha256=sha256, size=size, licence="MIT", hosts=hosts)
+        pinned = Published(
+            url=f"http://{host}/{name}.safetensors", sha256=sha256, size=size, licence="MIT", hosts=hosts
+        )
         monkeypatch.setitem(PUBLISHED, name, pinned)  # type: ignore[arg-type]
     yield Publisher
     server.shutdown()

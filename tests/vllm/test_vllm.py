@@ -137,8 +137,8 @@ def test_the_job_waits_for_a_server_that_is_killed_and_loses_nothing(
     report = captioning.caption(curated, executor("local", 2), _quiet, kinds=["general", "structured"])
     timer.join()
     vllm.wait()
-    assert report.counts["in"] == 120
-    assert report.counts["captioned"] + report.counts.get("quarantined", 0) == 120
+    assert report.counts["in"] > 100  # two kinds of all that the rules without captions have let through
+    assert report.counts["captioned"] + report.counts.get("quarantined", 0) == report.counts["in"]
     assert "rejected" not in report.counts
     keys = curated.query("SELECT image_id, kind FROM captions").to_pylist()
     assert len(keys) == len({(row["image_id"], row["kind"]) for row in keys}) == report.counts["captioned"]
