@@ -103,7 +103,7 @@ class LocalVlm:
         torch, began = self._torch, time.monotonic()
         inputs = {name: torch.cat([row.inputs[name] for row in rows]) for name in rows[0].inputs}
         most = max(row.ask.max_tokens for row in rows)
-        guides = [_Guide(self._grammar_tokens, row.ask, row.length, torch) for row in rows]
+        guides = [_Guide(self._grammar_tokens, row.ask, row.length, self._ends(), torch) for row in rows]
         with torch.inference_mode():
             written = self._model.generate(
                 **inputs, max_new_tokens=most, do_sample=False, logits_processor=[_Guided(guides)]
@@ -131,13 +131,13 @@ class LocalVlm:
 class _Guide:
     """The grammar and the chance of one row."""
 
-    def __init__(self, tokens: Any, ask: Ask, begins: int, torch: Any) -> None:
+    def __init__(self, tokens: Any, ask: Ask, begins: int, ends: Sequence[int], torch: Any) -> None:
         from llguidance import LLMatcher
 
         self._matcher = None
         if ask.schema is not None:
             self._matcher = LLMatcher(tokens, _grammar(json.dumps(ask.schema)))
-        self._torch, self._begins, self._temperature = torch, begins, ask.temperature
+        self._torch, self._begins, self._ends, self._temperature = torch, begins, list(ends), ask.temperature
         self._chance = torch.Generator().manual_seed(ask.seed)
 
     def bend(self, ids: Any, logits: Any) -> Any:
@@ -145,13 +145,21 @@ class _Guide:
         if self._matcher is not None:
             if len(ids) > self._begins and not self._matcher.is_stopped():
                 self._matcher.consume_token(int(ids[-1]))
-            if not self._matcher.is_stopped():
-                allowed = self._torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=self._torch.uint8)
-                logits = logits.masked_fill(allowed[: len(logits)] == 0, float("-inf"))
+            logits = logits.masked_fill(~self._allowed(len(logits)), float("-inf"))
         if self._temperature > 0:
             drawn = self._torch.rand(logits.shape, generator=self._chance).clamp_min(1e-20)
             logits = logits / self._temperature - (-drawn.log()).log()
         return logits
+
+
+    def _allowed(self, columns: int) -> Any:
+        """What the grammar lets come next; the end alone, where the answer is whole."""
+        torch, matcher = self._torch, self._matcher
+        if matcher is not None and not matcher.is_stopped():
+            return torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)[:columns] > 0
+        allowed = torch.zeros(columns, dtype=torch.bool)
+        allowed[self._ends] = True
+        return allowed
 
 
 class _Guided:
