@@ -152,6 +152,8 @@ _TABLES: Sequence[TableSpec] = (
             "model_id": TEXT,
             # Rounded to float16, which Delta has not: half the digits are zero and compress away.
             "vector": pa.list_(pa.float32()),
+            # Of images alone: vectors nearly alike share one (`filters.semantic_keys`).
+            "keys": pa.list_(pa.int64()),
         },
     ),
     _spec(

@@ -9,7 +9,7 @@ from functools import partial
 from filters.funnel import Funnel
 from flywheel.workspace import Workspace
 from flywheel.workspace.catalog import build
-from pipelines import aligning, captioning, domains, duplicates, embedding, filtering, ingest, measure
+from pipelines import aligning, captioning, domains, duplicates, embedding, filtering, indexing, ingest, measure
 from pipelines.engine import Progress, StepReport
 from pipelines.executors import Executor
 from pipelines.judging import judging_views
@@ -34,7 +34,7 @@ def curate(
     dataset: str | None = None,
     copy_all: bool = False,
 ) -> CurateReport:
-    """Ingest, measure cheapest first, find duplicates, embed, caption, judge. Raises what its steps raise."""
+    """Ingest, measure cheapest first, embed, find duplicates, caption, index, judge. Raises what its steps raise."""
     named = steps(workspace, sources, executor, dataset=dataset, copy_all=copy_all)
     return conclude(workspace, [run(progress) for _, run in named])
 
@@ -47,12 +47,14 @@ def steps(
     for name in measure.PASSES:
         yield f"measure-{name}", partial(measure.measure, workspace, name, executor)
     yield "measure-domain", partial(domains.name_domains, workspace)
-    yield "duplicates", partial(duplicates.find, workspace)
     yield "embed", partial(embedding.embed, workspace, executor)
+    yield "duplicates", partial(duplicates.find, workspace)
     # Captions that came with the images may drop some before others are paid for.
     yield "align-raw", partial(aligning.align, workspace)
     yield "caption", partial(captioning.caption, workspace, executor)
     yield "align", partial(aligning.align, workspace)
+    if workspace.is_local:
+        yield "index", partial(indexing.index, workspace)
 
 
 def conclude(workspace: Workspace, reports: Sequence[StepReport]) -> CurateReport:

@@ -1,7 +1,7 @@
-"""Near duplicates: candidates by hash keys, a proof for each, groups derived from what was proven.
+"""Near duplicates: candidates by keys of hashes and vectors, a proof for each, groups derived from what was proven.
 
-A comparison is complete under all that it has read: the versions of method and hash, whether the image's text was
-there, and its role among the crowds of `filters.duplicate_candidates`. Where one of them has changed since, the
+A comparison is complete under all that it has read: the versions of method and hash, whether the image's text and its
+vector were there, and its role among the crowds of `filters.duplicate_candidates`. Where one of them has changed since, the
 image is due again and its edges are replaced. So the edges are at every end of the step the proofs of just
 those pairs that the images at hand make candidates, in whatever order they came, went and were read.
 """
@@ -25,6 +25,7 @@ from flywheel.workspace import Workspace, runs
 from pipelines.engine import Progress, Settled, Step, StepReport, drive, outcome_rows
 from pipelines.executors import Answers, Batch
 from pipelines.executors.inline import InlineExecutor
+from pipelines.profiles import recipe_of
 
 STEP = "duplicates"
 LAW = ("compared",)
@@ -105,8 +106,9 @@ def _derived_groups(workspace: Workspace) -> pa.Table | None:
 
 
 def _plan(workspace: Workspace) -> Step:
-    roles = workspace.query(roles_sql(_images(), CROWDING))
-    due = _due(workspace, roles)
+    images = _images(recipe_of(workspace).clip)
+    roles = workspace.query(roles_sql(images, CROWDING))
+    due = _due(workspace, images, roles)
     crowded = {"hot_buckets": roles["hot_buckets"][0].as_py(), "capped": roles.num_rows} if roles.num_rows else {}
     return Step(
         name=STEP,
@@ -114,7 +116,7 @@ def _plan(workspace: Workspace) -> Step:
         config_hash=_version(),
         batches=(due[start : start + _BATCH] for start in range(0, len(due), _BATCH)),
         task=None,
-        settle=_Settlement(workspace, due).settle,
+        settle=_Settlement(workspace, images, due).settle,
         total=len(due),
         detail={"method": _version(), **crowded},
         planned=Counter(crowded),
@@ -126,25 +128,28 @@ def _version() -> str:
     return f"{METHOD_VERSION}/{SCORERS['phash'].version}"
 
 
-def _images() -> str:
-    """SQL: every hashed image with all that decides about its pairs and their proofs."""
+def _images(model_id: str | None) -> str:
+    """SQL: every hashed image with all that decides about its pairs and their proofs; `model` where it has a vector."""
     return f"""(
-SELECT i.image_id, i.width_px, i.height_px, i.bytes, p.phash, p.keys, p.thumb, p.fine,
-       CASE WHEN o.script IN {_READABLE} THEN o.text END AS text
+SELECT i.image_id, i.width_px, i.height_px, i.bytes, p.phash, p.keys || coalesce(v.keys, []) AS keys, p.thumb, p.fine,
+       CASE WHEN o.script IN {_READABLE} THEN o.text END AS text, v.model_id AS model
 FROM images i
 JOIN (SELECT * FROM score_phash WHERE version = '{SCORERS["phash"].version}') p USING (image_id)
-LEFT JOIN (SELECT * FROM score_ocr WHERE version = '{SCORERS["ocr"].version}') o USING (image_id))"""
+LEFT JOIN (SELECT * FROM score_ocr WHERE version = '{SCORERS["ocr"].version}') o USING (image_id)
+LEFT JOIN (SELECT subject_id, any_value(keys) AS keys, model_id FROM embeddings
+           WHERE subject_kind = 'image' AND model_id = '{model_id or ""}' GROUP BY subject_id, model_id) v
+          ON v.subject_id = i.image_id)"""
 
 
-def _due(workspace: Workspace, roles: pa.Table) -> list[_Due]:
+def _due(workspace: Workspace, images: str, roles: pa.Table) -> list[_Due]:
     """Images whose last comparison, if any, is complete under something else than what holds now."""
     rows = workspace.query(
         f"""
 WITH compared AS (SELECT subject_id, config_hash, attempt FROM last_outcomes WHERE step = '{STEP}'),
 now AS (
-  SELECT image_id, concat_ws('/', '{_version()}', CASE WHEN text IS NOT NULL THEN '{SCORERS["ocr"].version}' END, role)
+  SELECT image_id, concat_ws('/', '{_version()}', CASE WHEN text IS NOT NULL THEN '{SCORERS["ocr"].version}' END, model, role)
          AS completion
-  FROM {_images()} LEFT JOIN roles USING (image_id)
+  FROM {images} LEFT JOIN roles USING (image_id)
 )
 SELECT image_id, completion, coalesce(attempt, 0) + 1 AS attempt
 FROM now LEFT JOIN compared ON subject_id = image_id
@@ -161,8 +166,8 @@ class _Settlement:
     the one that was not complete. The tables are looked at with the first batch, behind the start of the run.
     """
 
-    def __init__(self, workspace: Workspace, due: Sequence[_Due]) -> None:
-        self._workspace = workspace
+    def __init__(self, workspace: Workspace, images: str, due: Sequence[_Due]) -> None:
+        self._workspace, self._images = workspace, images
         self._due = [image.image_id for image in due]
         self._waiting = frozenset(self._due)
         self._known = _Known(frozenset(), {}, {}, {}, {})
@@ -191,12 +196,12 @@ class _Settlement:
 
     def _looked_up(self, image_ids: Sequence[str]) -> _Known:
         due = pa.table({"image_id": pa.array(image_ids, pa.string())})
-        met = self._workspace.query(candidate_sql(_images(), "due", CROWDING), due=due)
+        met = self._workspace.query(candidate_sql(self._images, "due", CROWDING), due=due)
         pairs = list(zip(met["a"].to_pylist(), met["b"].to_pylist(), strict=True))
         involved = pa.table({"image_id": pa.array(sorted({name for pair in pairs for name in pair}), pa.string())})
         fields = ", ".join(DuplicateEvidence.__dataclass_fields__)
         evidence = self._workspace.query(
-            f"SELECT {fields} FROM {_images()} SEMI JOIN involved USING (image_id)", involved=involved
+            f"SELECT {fields} FROM {self._images} SEMI JOIN involved USING (image_id)", involved=involved
         )
         edges = self._workspace.query(
             f"SELECT * FROM duplicate_edges WHERE method_version = '{_version()}' "

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.scorers import SCORERS
+from filters.semantic_keys import semantic_keys
 from flywheel.encoders.clip import ClipFolder, describe, open_clip_from
 from flywheel.encoders.heads import Head, load_head
 from flywheel.errors import FlywheelError
@@ -153,7 +154,8 @@ def _settle(encoders: Encoders, config_hash: str, batch: Batch, answers: Answers
         if isinstance(answer, Failure):
             continue
         if VECTOR in item.scorers:
-            rows["embeddings"].append(vector_row(item.image_id, "image", encoders.clip.model_id, answer[VECTOR]))
+            row = vector_row(item.image_id, "image", encoders.clip.model_id, answer[VECTOR])
+            rows["embeddings"].append(row | {"keys": semantic_keys(row["vector"][None])[0]})
         for name, (version, _) in encoders.heads.items():
             if name in item.scorers:
                 rows[f"score_{name}"].append({"image_id": item.image_id, "version": version, name: answer[name]})

@@ -151,7 +151,6 @@ class _Guide:
             logits = logits / self._temperature - (-drawn.log()).log()
         return logits
 
-
     def _allowed(self, columns: int) -> Any:
         """What the grammar lets come next; the end alone, where the answer is whole."""
         torch, matcher = self._torch, self._matcher

@@ -313,3 +313,25 @@ def _die_before(patch: pytest.MonkeyPatch, commit: int) -> None:
         append(table, rows)
 
     patch.setattr(FencedTable, "append", until)
+
+
+def test_alike_vectors_bring_together_what_the_hashes_missed_and_the_proof_decides(tmp_path: Path) -> None:
+    from filters.semantic_keys import semantic_keys
+
+    workspace = fresh(tmp_path / "w")
+    one, other = (
+        measured(photo(np.random.default_rng(1), 400, 400)),
+        measured(photo(np.random.default_rng(2), 400, 400)),
+    )
+    rows = {"a": one, "b": speckled(one, 3) | {"keys": []}, "c": other | {"keys": []}}
+    take_in(workspace, [Shot(name, row) for name, row in rows.items()])
+    assert look(workspace).counts["compared"] == 3
+    assert represented(workspace) == {}
+    vector = np.eye(1, 64, dtype=np.float32)
+    keys = semantic_keys(vector)[0].tolist()
+    row = {"subject_kind": "image", "model_id": "clip-vit-b-32-1", "vector": vector[0].tolist(), "keys": keys}
+    add(workspace, "embeddings", [row | {"subject_id": name} for name in rows])
+    counts = look(workspace).counts
+    assert (counts["compared"], counts["pairs:proven"]) == (3, 1)
+    assert represented(workspace).keys() == {"a", "b"}
+    assert look(workspace).run_id is None
