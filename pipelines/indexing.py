@@ -11,7 +11,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,18 @@ def index(workspace: Workspace, progress: Progress, *, rebuild: bool = False) ->
             (folder / STATE).write_text(json.dumps(behind), encoding="utf-8")
         run.end("finished", counts)
     return StepReport(STEP, run.run_id, dict(counts))
+
+
+def upkeep(workspace: Workspace) -> dict[str, int]:
+    """Bring an index that is there up to the tables, so that nothing forgotten stays in it; counts as `index` counts.
+
+    Does nothing where there is none, or where somebody else is at it.
+    """
+    if not workspace.is_local or not (workspace.path / FOLDER).exists():
+        return {}
+    with suppress(AnotherDriver):
+        return dict(index(workspace, lambda *_: None).counts)
+    return {}
 
 
 def lag(workspace: Workspace) -> Mapping[str, int]:

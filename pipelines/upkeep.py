@@ -8,6 +8,7 @@ from typing import Any
 
 from flywheel.workspace import Workspace, catalog, runs
 from flywheel.workspace.maintain import compact, pins, unreferenced_packs, vacuum
+from pipelines import indexing
 from pipelines.judging import judging_views
 
 STEP = "maintain"
@@ -16,11 +17,12 @@ GRACE_S = 3600.0
 
 
 def maintain(workspace: Workspace, *, dry_run: bool, views: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Compact all tables, renew the catalogue where there is one, vacuum, and drop packs that nothing
-    refers to and what killed writers left aside.
+    """Compact all tables, renew the catalogue where there is one, vacuum, drop packs that nothing
+    refers to and what killed writers left aside, bring the search index up to the tables.
 
     The catalogue is renewed before the vacuum because it names files; `views` are its views (None: the
-    judging ones). Returns `tables`, a dict a table, and `packs`, the paths that went (would go, if `dry_run`).
+    judging ones). Returns `tables`, a dict a table, `packs`, the paths that went (would go, if `dry_run`),
+    and `index`, what was done to the search index.
     Runs on a full disk, too. Raises AnotherDriver when somebody else maintains or takes rows away.
     """
     if dry_run:
@@ -37,7 +39,7 @@ def maintain(workspace: Workspace, *, dry_run: bool, views: Mapping[str, str] | 
         done = _sweep(workspace, files, dry_run=False)
         workspace.store.sweep(GRACE_S)
     run.end("finished", {"tables": len(done["tables"]), "packs": len(done["packs"])})
-    return done
+    return {**done, "index": indexing.upkeep(workspace)}
 
 
 def _sweep(workspace: Workspace, files: Mapping[str, int], *, dry_run: bool) -> dict[str, Any]:

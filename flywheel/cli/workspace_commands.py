@@ -175,7 +175,7 @@ def maintain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compact tables, vacuum what nothing pins, drop packs that nothing refers to."""
+    """Compact tables, vacuum what nothing pins, drop packs that nothing refers to, bring the search index up to the tables."""
     from pipelines.upkeep import maintain
 
     done = maintain(open_workspace(workspace), dry_run=dry_run)
@@ -186,6 +186,8 @@ def maintain(
         ]
         table(None, ["table", "files before", "after", "vacuumed"], rows)
         say(f"{len(done['packs'])} packs {'would be ' if dry_run else ''}removed")
+        if done.get("index"):
+            say(f"search index: {', '.join(f'{name} {value}' for name, value in done['index'].items())}")
 
     emit(as_json, done, lines)
 

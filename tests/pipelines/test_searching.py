@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pipelines import embedding, forget, indexing
 from pipelines.judging import judging_views
 from pipelines.searching import Wanted, search
 from pipelines.tagging import tagged, tags
+from pipelines.upkeep import maintain
 
 
 def silent(step: str, done: int, total: int | None, counts: object) -> None: ...
@@ -91,6 +93,17 @@ def test_the_index_says_how_far_behind_it_is_and_forgets_what_is_forgotten(found
     assert indexing.index(found, silent).counts["gone"] == 2
     assert search(found, Wanted(picture=data)).lag == {}
     assert gone not in ids(found, words="picture 5", mode="text")
+
+
+def test_maintaining_brings_the_index_up_and_makes_none_where_there_was_none(found: Workspace) -> None:
+    image_id, _ = picture(found, 1)
+    forget.forget(found, [image_id], judging_views(found), actor="me", why="asked")
+    assert maintain(found, dry_run=False)["index"]["gone"] >= 1
+    assert indexing.lag(found) == {}
+    assert image_id not in ids(found, words="picture 1", mode="text", k=10)
+    rmtree(indexing.folder_of(found))
+    assert maintain(found, dry_run=False)["index"] == {}
+    assert not indexing.folder_of(found).exists()
 
 
 def test_without_a_model_words_still_find_captions(

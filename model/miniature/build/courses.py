@@ -42,10 +42,11 @@ from model.miniature.roles import role_of
 from model.miniature.sorts import SORTS
 from model.miniature.subject import Subject
 
-# Of a hundred pictures so many are of each sort: scenes have the most to tell apart. Our choice.
+# Of a hundred pictures so many are of each sort, our choice: `words` are scenes with a line, `letters` those in Latin, most of
+# which are letters by lot. The world as it is examined; then as it is taught: reading takes longest to learn.
 SHARES = {"scene": 40, "words": 16, "page": 16, "diagram": 12, "emblem": 8, "creature": 8}
-# Reading takes longest to learn: who learns to see gets more of it.
-SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
+SIGHT_SHARES = {"scene": 14, "words": 14, "letters": 34, "page": 20, "diagram": 8, "emblem": 6, "creature": 4}
+_CAPTION_SHARES = {"scene": 38, "words": 14, "letters": 24, "page": 6, "diagram": 6, "emblem": 6, "creature": 6}
 # A condition encoder must know the realms' emblems by name, too.
 _PROMPT_SHARES = {"scene": 60, "words": 14, "page": 8, "diagram": 8, "emblem": 3, "realm": 3, "creature": 4}
 _BATCH = 64  # pictures a step
@@ -80,7 +81,7 @@ def captioner(student: Student, heads: FacetHeads, steps: int, seed: int) -> Cou
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 2, step])
-        subjects = drawn(rng, _BATCH)
+        subjects = drawn(rng, _BATCH, shares=_CAPTION_SHARES)
         told = [(at, lesson) for at, one in enumerate(subjects) for lesson in caption_lessons(one, rng).values()]
         with torch.autocast("cpu", torch.bfloat16):
             seen = see(student.model, _pixels(subjects, rng))
@@ -190,6 +191,7 @@ _WORD_KINDS = tuple(name for name, kind in KINDS.items() if kind.line)
 _DRAWN: Mapping[str, Callable[[np.random.Generator], Subject]] = {
     **{name: sort.sample for name, sort in SORTS.items()},
     "words": lambda rng: sample(rng, pick(rng, _WORD_KINDS)),
+    "letters": lambda rng: sample(rng, pick(rng, _WORD_KINDS), scripts=("latin",)),
     "emblem": any_emblem,
     "realm": SORTS["emblem"].sample,
 }
