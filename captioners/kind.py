@@ -43,7 +43,8 @@ class Kind:
 
     `asks` are the words of the request: `full` for a model that follows instructions, `brief` for one that was trained on
     these very words. `schema` bounds no length: guided decoding is not valid with such bounds everywhere. `serves` says
-    whether an image gets this kind at all, `text` what a payload says as one text. `checks` come after those that all
+    whether an image gets this kind at all, `text` what a payload says as one text, `writes` the language
+    that is asked for (None: the picture's). `checks` come after those that all
     kinds share (`captioners.verification`), in order.
     """
 
@@ -53,6 +54,7 @@ class Kind:
     max_tokens: int
     serves: Callable[[Given], bool]
     text: Callable[[Payload], str]
+    writes: str | None = "en"
     takes_facts: bool = False
     checks: Sequence[Check] = ()
 

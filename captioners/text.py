@@ -34,5 +34,6 @@ TEXT = Kind(
     max_tokens=1536,
     serves=_serves,
     text=_said,
+    writes=None,
     checks=(lines_were_read,),
 )

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dashboards import report_data, report_samples
+from dashboards import report_captions, report_data, report_samples
 from dashboards.figures import funnel_figure
 from dashboards.plots import figure, plot, spoken
 from dashboards.report_samples import Group, Original, Sheet, Shown
@@ -120,7 +120,9 @@ def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Pag
     dropped = report_samples.dropped_sheets(workspace, views)
     groups = report_samples.duplicate_groups(workspace)
     domains = report_samples.domain_sheets(workspace, views, at)
+    captioned = report_captions.captioned(workspace, views)
     shown = list(_shown([*([reached] if reached else []), *dropped], groups, domains))
+    shown += [one.shown for one in captioned]
     known = report_samples.originals(workspace, {picture.image_id for picture in shown})
     scores = distributions(workspace, policy, views)
     html = (
@@ -140,6 +142,8 @@ def build(workspace: Workspace, policy: Policy, views: Mapping[str, str]) -> Pag
             dropped_sheets=dropped,
             groups=groups,
             domain_sheets=domains,
+            captioned=captioned,
+            yields=report_captions.yields(workspace),
             rejects=report_data.rejects(workspace),
             refused_lines=report_data.refused_lines(workspace),
             facets=report_data.balance(workspace, views, at),

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from captioners import CAPTIONERS, Given
+from captioners.language import language_of
 from flywheel.records import Failure, Locator, Reason, Status
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace
@@ -205,7 +206,7 @@ def _row(captioner: Captioner, image_id: str, kind: str, written: Written) -> di
         "seed": written.seed,
         "text": written.verified.text,
         "payload_json": json.dumps(written.verified.payload, ensure_ascii=False, separators=(",", ":")),
-        "language": None,
+        "language": language_of(written.verified.text or "", CAPTIONERS[kind].writes),
         "evidence_json": written.verified.evidence_json(),
         "tokens": written.last_tokens,
     }
