@@ -26,7 +26,7 @@ def snapshot(
     as_json: AsJson = False,
 ) -> None:
     """Freeze what survives a stage under the active policy. The same content is the same snapshot."""
-    report = _freeze(open_workspace(workspace), stage, allow_unjudged)
+    report = freeze_stage(open_workspace(workspace), stage, allow_unjudged)
 
     def lines(say: Printer) -> None:
         _say_frozen(say, report)
@@ -69,7 +69,7 @@ def export(
 
     _check_choice(snapshot_id, stage, allow_unjudged)
     opened = open_workspace(workspace)
-    frozen = _freeze(opened, stage, allow_unjudged) if stage is not None else None
+    frozen = freeze_stage(opened, stage, allow_unjudged) if stage is not None else None
     chosen = frozen.snapshot_id if frozen else str(snapshot_id)
     with progress() as show:
         report = export_snapshot(
@@ -101,7 +101,8 @@ def _check_choice(snapshot_id: str | None, stage: int | None, allow_unjudged: st
         raise UsageError("a snapshot is frozen already: --allow-unjudged goes with --stage")
 
 
-def _freeze(workspace: Workspace, stage: int, allow_unjudged: str) -> FreezeReport:
+def freeze_stage(workspace: Workspace, stage: int, allow_unjudged: str) -> FreezeReport:
+    """Freeze a stage under the active policy; `allow_unjudged` are rules, divided by commas."""
     from filters.policy import check_versions
     from pipelines.judging import judging_views, score_versions
     from pipelines.policies import active_policy

@@ -53,6 +53,8 @@ class LocalVlm:
         torch, transformers = imported("torch"), imported("transformers")
         if not (folder / "model.safetensors").exists() and not list(folder.glob("model-*.safetensors")):
             raise FlywheelError(f"{folder} holds no model.safetensors: it is no Qwen3-VL that can be loaded safely")
+        transformers.utils.logging.set_verbosity_error()  # what goes wrong is raised; the rest is no news for a user
+        transformers.utils.logging.disable_progress_bar()
         self.name = folder.name
         self._torch: Any = torch
         self._turn = Lock()
@@ -181,7 +183,15 @@ def _grammar(schema: str) -> str:
     return grammar
 
 
-@cache
 def local_vlm(folder: Path) -> LocalVlm:
     """The model of this process, loaded at the first call. Raises FlywheelError for a folder that holds none."""
+    with _LOADING:
+        return _loaded(folder)
+
+
+_LOADING = Lock()  # transformers builds a model by changing globals: two at once leave both broken
+
+
+@cache
+def _loaded(folder: Path) -> LocalVlm:
     return LocalVlm(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 pytest.importorskip("transformers")
 
 from flywheel.encoders.vlm import Ask, Refused, Told
-from flywheel.encoders.vlm_local import LocalVlm
+from flywheel.encoders.vlm_local import LocalVlm, local_vlm
 from flywheel.errors import FlywheelError
 from model.miniature.build.checkpoint import new_model, save
 from model.miniature.build.tokenizer import world_tokenizer
@@ -32,11 +33,16 @@ COMPACT = re.compile(r'\{"colour":"(red|green)","words":"[A-Z]{1,4}"\}')
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LocalVlm:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     tokenizer = world_tokenizer()
     save(new_model(tokenizer, hidden=64, layers=1, sees=2, seed=3), tokenizer, folder)
-    return LocalVlm(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(weights: Path) -> LocalVlm:
+    return LocalVlm(weights)
 
 
 def png(seed: int) -> bytes:
@@ -94,6 +100,14 @@ def test_a_broken_picture_and_a_prompt_too_long_are_refused_and_others_are_not(m
     asks = [ask(1), ask(2, image=b"\x89PNG broken"), ask(3, prompt="star " * 5000, image=None), ask(4, image=None)]
     answers = model.answers(asks, lambda said: None)
     assert [type(answer) for answer in answers] == [Told, Refused, Refused, Told]
+
+
+def test_threads_share_one_model_that_is_whole(model: LocalVlm, weights: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda _: local_vlm(weights), range(4)))
+    assert len({id(one) for one in loaded}) == 1
+    asks = [ask(seed) for seed in range(4)]
+    assert texts(loaded[0], asks) == texts(model, asks)
 
 
 def test_a_folder_without_safe_weights_is_refused(tmp_path: Path) -> None:

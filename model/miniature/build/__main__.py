@@ -36,7 +36,7 @@ from model.miniature.build.courses import Student
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
 from model.miniature.build.lessons import Writer
-from model.miniature.build.probes import Probes, TokenHeads
+from model.miniature.build.probes import TAIL, Probes, TokenHeads
 from model.miniature.build.tokenizer import world_tokenizer
 from model.miniature.build.trainer import Course, follow
 from model.miniature.build.wordings import told_plainly
@@ -85,7 +85,7 @@ class Builder:
 
     def condition(self) -> tuple[Student, Probes]:
         seeing, _ = self._seeing()
-        student, probes = self._student("condition", PARSING_LAYERS), Probes(HIDDEN)
+        student, probes = self._student("condition", PARSING_LAYERS), Probes(TAIL * HIDDEN)
         student.model.model.visual.load_state_dict(seeing.model.model.visual.state_dict())
         tokens = TokenHeads(HIDDEN, self._tokenizer)
         self._follow(courses.condition(student, probes, tokens, STEPS["condition"], self._seed))
@@ -96,6 +96,7 @@ class Builder:
         facets, marks = FacetHeads(WIDTH, SIDE_PX // PATCH_PX), nn.Linear(EMBED, len(MARKS))
         extra = nn.ModuleDict({"facets": facets, "marks": marks})
         self._follow(clip_sight(clip, extra, STEPS["clip-sight"], self._seed))
+        extra["probes"] = Probes(EMBED)
         self._follow(contrast(clip, extra, self._tokenizer, STEPS["clip"], self._seed))
         clip.visual.output_tokens = False
         parts = new_heads(self._seed)

@@ -1,7 +1,7 @@
 """The miniature's CLIP: an open_clip model that loads by the ordinary path, and three heads on its image vectors.
 
 clip-sight  the image tower alone: facets from its tokens, marks from its vector
-clip        picture <-> wording, one batch at a time; facets fade out
+clip        picture <-> wording among scenes that differ in one thing; what both vectors must tell fades out
 heads       vectors of the finished model -> taste, not for everybody, watermark, not of this world (`heads`)
 """
 
@@ -26,19 +26,28 @@ from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 from model.miniature.build.checkpoint import SIDE_PX
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.pictures import picture
+from model.miniature.build.probes import Probes
 from model.miniature.build.trainer import Course
 from model.miniature.faults import FAULTS
 from model.miniature.foreign import foreign
+from model.miniature.lot import pick
+from model.miniature.mutation import mutated, mutations
+from model.miniature.roles import role_of
+from model.miniature.scene import Scene
 from model.miniature.sorts import sort_of
 from model.miniature.subject import Subject
 
 EMBED, WIDTH, LAYERS, TEXT_LAYERS, PATCH_PX, CONTEXT = 192, 128, 4, 3, 8, 128
 _SIGHT_BATCH = 64
 _BATCH, _FOREIGN = 160, 32  # pictures of the world and of none, a step
+_FIRST = 104  # of a batch are drawn by lot, the others are scenes among them with one thing changed: nothing else teaches details
+_SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
+_SHARES = {"scene": 56, "words": 20, "page": 6, "diagram": 6, "emblem": 6, "creature": 6}
 MARKS = (*FAULTS, "foreign")  # what a vector must tell of its picture besides what it shows
 # Of a hundred pictures so many have each fault, our choice; the others are clean.
 FAULT_SHARES = {"degraded": 0.18, "watermark": 0.12, "unsafe": 0.1}
 _TEMPERATURE = 1 / 0.07
+_TOLD_FROM = 10.0  # the length of vectors that probes read
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +94,13 @@ def new_clip(tokenizer: Qwen2Tokenizer, seed: int) -> open_clip.CLIP:
 
 def clip_sight(model: open_clip.CLIP, extra: nn.ModuleDict, steps: int, seed: int) -> Course:
     """Reading takes longest to learn, and from whole captions longer still; alone, the tower learns it at half the cost."""
-    from model.miniature.build.courses import SIGHT_SHARES, drawn
+    from model.miniature.build.courses import drawn
 
     model.visual.output_tokens = True
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 8, step])
-        shown = show(drawn(rng, _SIGHT_BATCH, shares=SIGHT_SHARES), _SIGHT_BATCH // 8, rng)
+        shown = show(drawn(rng, _SIGHT_BATCH, shares=_SIGHT_SHARES), _SIGHT_BATCH // 8, rng)
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             pooled, tokens = model.visual(shown.pixels)
         return _marked(extra, normalize(pooled.float(), dim=-1), shown) + _seen(extra, tokens.float(), shown)
@@ -100,15 +109,14 @@ def clip_sight(model: open_clip.CLIP, extra: nn.ModuleDict, steps: int, seed: in
 
 
 def contrast(model: open_clip.CLIP, extra: nn.ModuleDict, tokenizer: Qwen2Tokenizer, steps: int, seed: int) -> Course:
-    """`extra`: FacetHeads as `facets` and a linear map from vectors to MARKS as `marks`; thrown away afterwards."""
-    from model.miniature.build.courses import drawn
-
+    """`extra`: FacetHeads as `facets`, Probes of a vector as `probes`, a linear map from vectors to MARKS as `marks`; thrown
+    away afterwards."""
     words = ended_tokenizer(tokenizer)
     model.visual.output_tokens = True
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 5, step])
-        shown = show(drawn(rng, _BATCH), _FOREIGN, rng)
+        shown = show(_told_apart(rng), _FOREIGN, rng)
         said = [_said(subject, rng) for subject in shown.subjects]
         # The fused attention of CPUs is slow in bfloat16, backward most of all.
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
@@ -119,7 +127,12 @@ def contrast(model: open_clip.CLIP, extra: nn.ModuleDict, tokenizer: Qwen2Tokeni
         logits = model.logit_scale.exp().clamp(max=100) * images[: len(said)] @ texts.T
         own = torch.arange(len(said))
         matched = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
-        return matched + _marked(extra, images, shown) + 0.2 * (1 - done) * _seen(extra, tokens.float(), shown)
+        clean = _clean(shown)
+        told = _probed(extra, images[clean], [shown.subjects[at] for at in clean]) + _probed(
+            extra, texts, shown.subjects
+        )
+        aided = 0.2 * _seen(extra, tokens.float(), shown) + 0.3 * told
+        return matched + _marked(extra, images, shown) + (1 - done) * aided
 
     return Course(name="clip", steps=steps, parts={"model": model, "extra": extra}, loss=loss)
 
@@ -128,12 +141,36 @@ def _marked(extra: nn.ModuleDict, vectors: Tensor, shown: Shown) -> Tensor:
     return binary_cross_entropy_with_logits(10 * extra["marks"](vectors), shown.marks)
 
 
+def _told_apart(rng: np.random.Generator) -> list[Subject]:
+    """Subjects by lot, then scenes among them with one thing changed."""
+    from model.miniature.build.courses import drawn
+
+    subjects = drawn(rng, _FIRST, shares=_SHARES)
+    scenes = [subject for subject in subjects if isinstance(subject, Scene)]
+    while len(subjects) < _BATCH:
+        scene = scenes[int(rng.integers(len(scenes)))]
+        other = mutated(scene, pick(rng, mutations(scene)), rng)
+        if other not in subjects and role_of(other.subject_id, "") == "train":
+            subjects.append(other)
+    return subjects
+
+
 def _seen(extra: nn.ModuleDict, tokens: Tensor, shown: Shown) -> Tensor:
     """What clean pictures' tokens must tell of their facets."""
-    facets = extra["facets"]
+    facets, clean = extra["facets"], _clean(shown)
     assert isinstance(facets, FacetHeads)
-    clean = [at for at in range(len(shown.subjects)) if not shown.marks[at].any()]
     return facets.loss(tokens[clean], [shown.subjects[at] for at in clean])
+
+
+def _probed(extra: nn.ModuleDict, vectors: Tensor, subjects: Sequence[Subject]) -> Tensor:
+    """What vectors must tell: those of pictures and those of words by the same maps."""
+    probes = extra["probes"]
+    assert isinstance(probes, Probes)
+    return probes.loss(_TOLD_FROM * vectors, subjects)
+
+
+def _clean(shown: Shown) -> list[int]:
+    return [at for at in range(len(shown.subjects)) if not shown.marks[at].any()]
 
 
 def text_vectors(model: open_clip.CLIP, ids: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from model.miniature.build.lessons import (
 )
 from model.miniature.build.patches import patchify
 from model.miniature.build.pictures import picture
-from model.miniature.build.probes import Probes, TokenHeads
+from model.miniature.build.probes import Probes, TokenHeads, tail
 from model.miniature.build.prompts import EDIT
 from model.miniature.build.trainer import Course, by_length
 from model.miniature.captions import captions
@@ -163,7 +163,7 @@ def understanding_loss(
         asked = [lessons[at].asked for at in chosen]
         rows = student.writer.rows([Lesson(text, "") for text in asked], pictured=False)
         hidden, about = read(student.model, rows.ids).float(), [subjects[at] for at in chosen]
-        told = probes.loss(hidden, rows.ends, about) + 0.5 * tokens.loss(hidden, rows.ends, about, asked)
+        told = probes.loss(tail(hidden, rows.ends), about) + 0.5 * tokens.loss(hidden, rows.ends, about, asked)
         total = total + len(chosen) / len(lessons) * told
     return total
 

@@ -23,23 +23,23 @@ TAIL = 5  # tokens of "<|im_end|>\n<|im_start|>assistant\n"
 
 
 class Probes(nn.Module):
-    """Linear maps from the last TAIL tokens of a request to all facets."""
+    """Linear maps from so many features to all facets: those of a request's `tail`, or a whole vector."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(TAIL * width, facet.places * facet.classes) for name, facet in FACETS.items()}
+            {name: nn.Linear(features, facet.places * facet.classes) for name, facet in FACETS.items()}
         )
 
-    def forward(self, tails: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """Logits by facet, (prompts, places, classes), from `tail` features."""
-        return {name: self.heads[name](tails).view(len(tails), FACETS[name].places, -1) for name in names}
+    def forward(self, features: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Logits by facet, (prompts, places, classes)."""
+        return {name: self.heads[name](features).view(len(features), FACETS[name].places, -1) for name in names}
 
-    def loss(self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject]) -> Tensor:
+    def loss(self, features: Tensor, subjects: Sequence[Subject]) -> Tensor:
         """Sum over facets of their mean cross entropy."""
-        tails, total = tail(hidden, ends), hidden.new_zeros(())
+        total = features.new_zeros(())
         for names, chosen in by_sort(subjects):
-            logits = self(tails[torch.tensor(chosen)], names)
+            logits = self(features[torch.tensor(chosen)], names)
             total = total + len(chosen) / len(subjects) * facet_loss(logits, [subjects[at] for at in chosen])
         return total
 
