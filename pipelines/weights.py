@@ -7,10 +7,9 @@ SHA256SUMS.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from flywheel.encoders.clip import WEIGHTS, describe, write_config
 from flywheel.encoders.heads import convert_head
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.records import Failure
+from flywheel.sums import SUMS, changed, sha256_of, sums_of
 from pipelines.profiles import RECIPES, Recipe, bundled_home, find_weights, models_home
 from pipelines.published import PUBLISHED, Published
 from pipelines.sources.fetch import FetchLimits, download
 
-SUMS = "SHA256SUMS"
 _TIME_S = 6 * 3600.0  # for one download; our choice
 _SUFFIXES = (".safetensors", ".pth")
 OnBytes = Callable[[int, int], None]  # bytes there, bytes in all
@@ -125,11 +124,6 @@ def verify() -> list[Verified]:
     return found
 
 
-def sums_of(paths: Iterable[Path], home: Path) -> str:
-    """Lines of `sha256sum`, by paths below `home`."""
-    return "".join(f"{_sha256(path)}  {path.relative_to(home).as_posix()}\n" for path in sorted(paths))
-
-
 def _used(recipe: Recipe) -> set[str]:
     """Names of weights; a captioner with a slash in its name is served, and its server fetches it."""
     named = (recipe.clip, recipe.foreign, recipe.captioner, *recipe.heads.values())
@@ -191,7 +185,7 @@ def _fetched(published: Published, part: Path, on_bytes: OnBytes) -> None:
             raise FlywheelError(f"{published.url} cannot be fetched: {answer.detail}; what has come is kept")
     if part.stat().st_size < published.size:
         raise FlywheelError(f"{published.url} ended early; what has come is kept, pull again")
-    found = _sha256(part)
+    found = sha256_of(part)
     if found != published.sha256:
         part.unlink()
         raise FlywheelError(f"{published.url} is not what was pinned: its sha256 is {found}, not {published.sha256}")
@@ -204,16 +198,8 @@ def _write_sums(target: Path) -> None:
 
 
 def _verified(name: str, home: Path, sums: Path) -> Verified:
-    lines = sums.read_text(encoding="utf-8").splitlines()
-    wrong = []
-    for line in lines:
-        kept, _, relative = line.partition("  ")
-        path = home / relative
-        if not path.is_file():
-            wrong.append(f"{relative} is gone")
-        elif _sha256(path) != kept:
-            wrong.append(f"{relative} has changed")
-    return Verified(name, len(lines), "; ".join(wrong))
+    kept = sums.read_text(encoding="utf-8")
+    return Verified(name, len(kept.splitlines()), "; ".join(changed(home, kept)))
 
 
 def _cleared(path: Path) -> None:
@@ -221,8 +207,3 @@ def _cleared(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

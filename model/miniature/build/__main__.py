@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from transformers import Qwen3VLForConditionalGeneration
 
+from flywheel.sums import SUMS, sums_of
 from model.miniature.build import courses, exam
 from model.miniature.build.card import write_card
 from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, save
@@ -36,7 +37,7 @@ from model.miniature.build.courses import Student
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
 from model.miniature.build.lessons import Writer
-from model.miniature.build.probes import TAIL, Probes, TokenHeads
+from model.miniature.build.probes import TAIL, Probes, TokenHeads, save_probes
 from model.miniature.build.tokenizer import world_tokenizer
 from model.miniature.build.trainer import Course, follow
 from model.miniature.build.wordings import told_plainly
@@ -44,6 +45,7 @@ from model.miniature.build.wordings import told_plainly
 HIDDEN, LAYERS, PARSING_LAYERS = 128, 4, 6  # parsing a prompt takes more steps than writing one
 STEPS = {"sight": 1100, "captioner": 700, "judge": 200, "condition": 500, "clip-sight": 700, "clip": 450, "heads": 2000}
 VERSION = 1  # of all names; another training is another version
+PROBES = "probes.safetensors"  # beside the condition encoder: what its features are examined by
 EXAMINED = 512  # pictures or prompts an exam
 Say = Callable[[str], None]
 
@@ -63,6 +65,7 @@ class Builder:
         clip, parts = self.clip()
         for name, student in (("captioner", captioner), ("judge", judge), ("condition", condition)):
             save(student.model, self._tokenizer, self._into / f"{name}-miniature-{VERSION}")
+        save_probes(probes, self._into / f"condition-miniature-{VERSION}" / PROBES)
         save_clip(clip, self._tokenizer, self._into / f"clip-miniature-{VERSION}")
         save_heads(parts, self._into, VERSION)
         words, seed = ended_tokenizer(self._tokenizer), self._seed
@@ -144,6 +147,8 @@ def main() -> None:
     }
     (chosen.into / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
     write_card(card, chosen.into)
+    files = [path for path in chosen.into.rglob("*") if path.is_file() and path.name != SUMS]
+    (chosen.into / SUMS).write_text(sums_of(files, chosen.into), encoding="utf-8")
     print(json.dumps(figures, indent=1))
 
 

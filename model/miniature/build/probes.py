@@ -8,8 +8,10 @@ attention finds, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2Tokenizer
@@ -19,6 +21,7 @@ from model.miniature.build.mentions import KNOWN, known_by_token
 from model.miniature.scene import Scene
 from model.miniature.subject import Subject
 
+PLACED = ("background", "shape", "colour", "size")
 TAIL = 5  # tokens of "<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -42,6 +45,20 @@ class Probes(nn.Module):
             logits = self(features[torch.tensor(chosen)], names)
             total = total + len(chosen) / len(subjects) * facet_loss(logits, [subjects[at] for at in chosen])
         return total
+
+
+def save_probes(probes: Probes, file: Path) -> None:
+    """Of what stands where alone: those that read letters are larger than the model they read."""
+    kept = {name: weight for name, weight in probes.state_dict().items() if name.split(".")[1] in PLACED}
+    save_file({name: weight.to(torch.float16).contiguous() for name, weight in kept.items()}, file)
+
+
+def load_probes(file: Path) -> Probes:
+    """Those of PLACED facets; the others are as random as new ones."""
+    state = {name: weight.float() for name, weight in load_file(file).items()}
+    probes = Probes(state[f"heads.{PLACED[0]}.weight"].shape[1])
+    probes.load_state_dict(state, strict=False)
+    return probes
 
 
 class TokenHeads(nn.Module):
