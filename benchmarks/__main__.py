@@ -10,7 +10,10 @@ from pathlib import Path
 
 from benchmarks import figures
 
-NAMES = ("startup", "speed", "memory", "peers", "funnel", "again", "scale", "kills")
+NAMES = (
+    *("startup", "speed", "memory", "peers", "funnel", "again", "scale", "kills"),
+    *("search", "embedding", "captions"),
+)
 
 
 def main() -> int:
