@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from in_process import InProcess
+from scripted import SOUND, Scripted, kind_of, says
 
-from captioners import CAPTIONERS
 from flywheel.encoders.vlm import Ask, Refused, Told
 from flywheel.errors import FlywheelError, ServerDown
 from flywheel.workspace import Workspace
@@ -23,43 +23,6 @@ DieAt = Callable[[str, int, Callable[[], object]], None]
 
 
 def silent(step: str, done: int, total: int | None, counts: object) -> None: ...
-
-
-class Scripted:
-    """Answers every kind soundly, but for what `amiss` says of a request (by its number)."""
-
-    name = "scripted"
-
-    def __init__(self, amiss: Callable[[Ask, int], Told | Refused | None] = lambda ask, before: None) -> None:
-        self.asked: list[Ask] = []
-        self._amiss = amiss
-
-    def answers(self, asks: Sequence[Ask], on_wait: Callable[[str], None]) -> list[Told | Refused]:
-        told = []
-        for ask in asks:
-            told.append(self._amiss(ask, len(self.asked)) or says(SOUND[kind_of(ask)]))
-            self.asked.append(ask)
-        return told
-
-
-SOUND: dict[str, Any] = {
-    "general": {"caption": "A red star on white."},
-    "text": {"layout": "sign", "lines": ["SUN"]},
-    "knowledge": {"caption": "The star of Velmora.", "facts": ["name"]},
-    "structured": {
-        "background": "white",
-        "entities": [{"name": "star", "attributes": ["red"], "place": "center"}],
-        "relations": [],
-    },
-}
-
-
-def says(payload: Any, finish: Any = "stop") -> Told:
-    return Told(text=json.dumps(payload), finish=finish, prompt_tokens=20, completion_tokens=5, seconds=0.1)
-
-
-def kind_of(ask: Ask) -> str:
-    return next(name for name, kind in CAPTIONERS.items() if ask.prompt.startswith(kind.asks["brief"]))
 
 
 def embed(workspace: Workspace) -> Any:
