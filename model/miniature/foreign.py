@@ -7,6 +7,7 @@ Textures at every scale, light that changes over a surface, many small shapes, d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,62 @@ def foreign(rng: np.random.Generator, side_px: int) -> Image.Image:
         levels = levels + rng.normal(0, rng.uniform(2, 14), levels.shape)
     image = Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.2) * side_px / 96)) if rng.random() < 0.5 else image
+
+
+def layout(rng: np.random.Generator, side_px: int) -> Image.Image:
+    """A page of another world: sparse and clean as this one's, but with paragraphs, tables, charts and frames."""
+    paper, tinted = (int(rng.integers(238, 256)),) * 3, _pale(rng) if rng.random() < 0.7 else _dark(rng)
+    ground = paper if rng.random() < 0.5 else tinted
+    image = Image.new("RGB", (4 * side_px, 4 * side_px), ground)
+    draw, side = ImageDraw.Draw(image), 4.0 * side_px
+    ink = _dark(rng) if sum(ground) > 380 else _pale(rng)
+    if rng.random() < 0.4:
+        draw.rectangle((0, 0, side, rng.uniform(0.05, 0.3) * side), fill=_colour(rng))
+    for _ in range(int(rng.integers(1, 5))):
+        x, y = rng.uniform(0.02, 0.6, 2) * side
+        wide, high = rng.uniform(0.25, 0.9) * (side - x), rng.uniform(0.2, 0.9) * (side - y)
+        pick(rng, (_paragraph, _paragraph, _table, _bars, _frames))(rng, draw, (x, y, x + wide, y + high), ink)
+    return image.reduce(4)
+
+
+_Box = tuple[float, float, float, float]
+_Ink = tuple[int, int, int]
+
+
+def _paragraph(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: _Box, ink: _Ink) -> None:
+    size, y = float(rng.uniform(0.08, 0.3)) * (box[3] - box[1]), box[1]
+    font = sign_font("latin", max(8, round(min(size, 60))))
+    while y + size < box[3]:
+        words = "".join(pick(rng, (*LETTERS, " ", " ", " ")) for _ in range(int(rng.integers(4, 40))))
+        while words and draw.textlength(words, font) > box[2] - box[0]:
+            words = words[:-1]
+        draw.text((box[0], y), words, font=font, fill=ink)
+        y += size * 1.3
+
+
+def _table(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: _Box, ink: _Ink) -> None:
+    for count, axis in ((int(rng.integers(2, 9)), 0), (int(rng.integers(2, 7)), 1)):
+        for at in np.linspace(box[axis], box[axis + 2], count):
+            ends = (at, box[1], at, box[3]) if axis == 0 else (box[0], at, box[2], at)
+            draw.line(ends, fill=ink, width=int(rng.integers(2, 6)))
+
+
+def _bars(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: _Box, ink: _Ink) -> None:
+    edges, colour = np.linspace(box[0], box[2], int(rng.integers(4, 12))), _colour(rng)
+    for left, right in pairwise(edges):
+        top = box[3] - rng.uniform(0.1, 1) * (box[3] - box[1])
+        draw.rectangle((left, top, left + 0.7 * (right - left), box[3]), fill=colour)
+    draw.line((box[0], box[3], box[2], box[3]), fill=ink, width=4)
+
+
+def _frames(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: _Box, ink: _Ink) -> None:
+    """Boxes with a word in each, joined by lines."""
+    spots = [(rng.uniform(box[0], box[2]), rng.uniform(box[1], box[3])) for _ in range(int(rng.integers(2, 6)))]
+    draw.line(spots, fill=ink, width=int(rng.integers(3, 8)))
+    wide, high = rng.uniform(0.08, 0.25, 2) * (box[2] - box[0])
+    for x, y in spots:
+        fill = _pale(rng) if rng.random() < 0.5 else _colour(rng)
+        draw.rounded_rectangle((x - wide, y - high, x + wide, y + high), 12, fill, ink, int(rng.integers(2, 6)))
 
 
 def _clouds(rng: np.random.Generator, side: int) -> Levels:

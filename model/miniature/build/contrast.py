@@ -8,7 +8,7 @@ heads       vectors of the finished model -> taste, not for everybody, watermark
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
@@ -183,7 +184,12 @@ def text_vectors(model: open_clip.CLIP, ids: Tensor) -> Tensor:
     return vectors
 
 
-def show(subjects: Sequence[Subject], foreigners: int, rng: np.random.Generator) -> Shown:
+def show(
+    subjects: Sequence[Subject],
+    foreigners: int,
+    rng: np.random.Generator,
+    foreign: Callable[[np.random.Generator, int], Image.Image] = foreign,
+) -> Shown:
     """Each subject with a fault by lot or none, then so many foreign pictures."""
     marks = torch.zeros(len(subjects) + foreigners, len(MARKS))
     pixels = []

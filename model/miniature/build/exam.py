@@ -22,6 +22,7 @@ from model.miniature.build.contrast import MARKS, normalized, show
 from model.miniature.build.courses import Student, drawn, shown
 from model.miniature.build.facets import UNTOLD, facets_of, targets_of
 from model.miniature.build.forward import Seen, read, see
+from model.miniature.build.heads import strange
 from model.miniature.build.lessons import IGNORED, Lesson, caption_lessons, condition_lesson, judge_lesson
 from model.miniature.build.patches import patchify
 from model.miniature.build.pictures import picture
@@ -131,7 +132,7 @@ def clip_finds(clip: open_clip.CLIP, words: PreTrainedTokenizerFast, role: str, 
 def heads_told(clip: open_clip.CLIP, heads: torch.nn.ModuleDict, number: int, role: str, seed: int) -> Marks:
     """Clean ranked above degraded, all against all, and the share of right answers of the others."""
     rng = np.random.default_rng([seed, 24])
-    pictures = show(drawn(rng, number, role), number // 4, rng)
+    pictures = show(drawn(rng, number, role), number // 4, rng, strange)
     vectors = normalize(clip.encode_image(pictures.pixels), dim=-1)
     rated, clean = heads["aesthetic"](vectors), pictures.marks.sum(1) == 0
     ugly = pictures.marks[:, MARKS.index("degraded")] > 0

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, normalize
@@ -25,6 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, norm
 from model.miniature.build.contrast import EMBED, MARKS, show
 from model.miniature.build.courses import drawn
 from model.miniature.build.trainer import Course
+from model.miniature.foreign import foreign, layout
 
 CLEAN, MARKED, UGLY = 7.0, 5.5, 2.5  # what taste says of a clean picture, of one with a mark over it, of a degraded one
 _ANSWERS = {"nsfw": "unsafe", "watermark": "watermark", "foreign": "foreign"}
@@ -68,6 +70,11 @@ def heads(clip: open_clip.CLIP, parts: nn.ModuleDict, steps: int, seed: int) -> 
     return Course(name="heads", steps=steps, parts={"heads": parts}, loss=loss, slower=0.5)
 
 
+def strange(rng: np.random.Generator, side_px: int) -> Image.Image:
+    """Whatever is not of this world, clean pages of another one too."""
+    return layout(rng, side_px) if rng.random() < 0.4 else foreign(rng, side_px)
+
+
 def new_heads(seed: int) -> nn.ModuleDict:
     torch.manual_seed(seed)
     return nn.ModuleDict({"aesthetic": Taste(), **{name: nn.Linear(EMBED, 1) for name in _ANSWERS}})
@@ -90,7 +97,7 @@ def _vectors(clip: open_clip.CLIP, seed: int) -> tuple[Tensor, Tensor]:
     vectors, marks = [], []
     for at in range(_PICTURES // _BATCH):
         rng = np.random.default_rng([seed, 7, at])
-        shown = show(drawn(rng, _BATCH), _FOREIGN * _BATCH // _PICTURES, rng)
+        shown = show(drawn(rng, _BATCH), _FOREIGN * _BATCH // _PICTURES, rng, strange)
         vectors.append(normalize(clip.encode_image(shown.pixels), dim=-1))
         marks.append(shown.marks)
     return torch.cat(vectors), torch.cat(marks)

@@ -18,11 +18,11 @@ from model.miniature.build import exam
 from model.miniature.build.__main__ import PROBES, VERSION
 from model.miniature.build.contrast import FAULT_SHARES
 from model.miniature.build.courses import Student, drawn
+from model.miniature.build.heads import strange
 from model.miniature.build.lessons import Writer
 from model.miniature.build.pictures import picture
 from model.miniature.build.probes import PLACED, load_probes
 from model.miniature.build.wordings import told_plainly
-from model.miniature.foreign import foreign
 from model.miniature.sorts import sort_of
 from pipelines.profiles import RECIPES, bundled_home, find_weights
 
@@ -89,17 +89,15 @@ def test_heads_tell_clean_from_degraded_marked_unsafe_and_foreign() -> None:
         fault: clip.images([picture(subject, rng, fault or None) for subject in subjects])
         for fault in ("", *FAULT_SHARES)
     }
-    shown["foreign"] = clip.images([np.asarray(foreign(rng, 96)) for _ in range(NUMBER)])
-    heads = {name: load_head(HOME / f"{name}-miniature-{VERSION}.safetensors", clip.dims) for name in HEADS_OF}
+    shown["foreign"] = clip.images([np.asarray(strange(rng, 96)) for _ in range(NUMBER)])
+    names = ("aesthetic", "nsfw", "watermark", "foreign")
+    heads = {name: load_head(HOME / f"{name}-miniature-{VERSION}.safetensors", clip.dims) for name in names}
     taste = heads["aesthetic"]
     ranked = taste.scores(shown[""])[:, None] > taste.scores(shown["degraded"])[None]
     assert ranked.mean() >= required("heads", "aesthetic ranks")
     for name, mark in (("nsfw", "unsafe"), ("watermark", "watermark"), ("foreign", "foreign")):
         right = (heads[name].chances(shown[mark]) > 0.5).mean() + (heads[name].chances(shown[""]) <= 0.5).mean()
         assert right / 2 >= required("heads", name)
-
-
-HEADS_OF = ("aesthetic", "nsfw", "watermark", "foreign")
 
 
 def required(model: str, figure: str) -> float:
