@@ -39,16 +39,19 @@ class Course:
 Say = Callable[[str], None]
 
 
-def follow(course: Course, folder: Path, say: Say) -> None:
-    """Run a course to its end, from where an earlier run has left it. Weights change in place."""
+def follow(course: Course, folder: Path, say: Say) -> float:
+    """Run a course to its end, from where an earlier run has left it. Weights change in place.
+
+    The processor seconds that the course has taken, those of earlier runs included.
+    """
     held = folder / f"{course.name}.state"
     optimizers = _optimizers(course)
     usual = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    begun = _resumed(course, optimizers, held)
+    begun, spent_s = _resumed(course, optimizers, held)
     weights = [weight for part in course.parts.values() for weight in part.parameters()]
     if begun == course.steps:
-        return
-    clock = _Clock()
+        return spent_s
+    clock, began_s = _Clock(), time.process_time()
     for step in range(begun, course.steps):
         scale = _scale(step, course.steps)
         for optimizer, rates in zip(optimizers, usual, strict=True):
@@ -62,8 +65,9 @@ def follow(course: Course, folder: Path, say: Say) -> None:
             optimizer.step()
         clock.add(float(loss.detach()))
         if (step + 1) % _SAVED_EVERY == 0 or step + 1 == course.steps:
-            _save(course, optimizers, step + 1, held)
+            _save(course, optimizers, step + 1, spent_s + time.process_time() - began_s, held)
             say(f"{course.name:10} {step + 1:5}/{course.steps} {clock.told()}")
+    return spent_s + time.process_time() - began_s
 
 
 def _optimizers(course: Course) -> list[torch.optim.Optimizer]:
@@ -95,9 +99,10 @@ def _scale(step: int, steps: int) -> float:
     return min((step + 1) / _WARM_UP, 1.0, max(left, _LAST))
 
 
-def _save(course: Course, optimizers: Sequence[torch.optim.Optimizer], step: int, held: Path) -> None:
+def _save(course: Course, optimizers: Sequence[torch.optim.Optimizer], step: int, spent_s: float, held: Path) -> None:
     state = {
         "step": step,
+        "cpu_s": spent_s,
         "parts": {name: part.state_dict() for name, part in course.parts.items()},
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
@@ -106,15 +111,16 @@ def _save(course: Course, optimizers: Sequence[torch.optim.Optimizer], step: int
     os.replace(aside, held)
 
 
-def _resumed(course: Course, optimizers: Sequence[torch.optim.Optimizer], held: Path) -> int:
+def _resumed(course: Course, optimizers: Sequence[torch.optim.Optimizer], held: Path) -> tuple[int, float]:
+    """The steps behind, and their processor seconds."""
     if not held.exists():
-        return 0
+        return 0, 0.0
     state: dict[str, Any] = torch.load(held, weights_only=True)
     for name, part in course.parts.items():
         part.load_state_dict(state["parts"][name])
     for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(kept)
-    return int(state["step"])
+    return int(state["step"]), float(state["cpu_s"])
 
 
 class _Clock:
