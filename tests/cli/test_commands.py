@@ -75,7 +75,8 @@ NAMES = [" ".join(path) for path, _ in COMMANDS]
 EXPECTED = """
 init migrate status sql catalog maintain ingest measure duplicates curate retry verify filter funnel explain pairs
 snapshot snapshots export report forget demo up runs_list runs_show runs_retract policy_list policy_diff
-policy_activate policy_rollback policy_impact policy_calibrate
+policy_activate policy_rollback policy_impact policy_calibrate embed caption index search tag doctor
+models_list models_pull models_add models_verify
 """
 
 
