@@ -47,7 +47,7 @@ _SHARES = {"scene": 56, "words": 20, "page": 6, "diagram": 6, "emblem": 6, "crea
 MARKS = (*FAULTS, "foreign")  # what a vector must tell of its picture besides what it shows
 # Of a hundred pictures so many have each fault, our choice; the others are clean.
 FAULT_SHARES = {"degraded": 0.18, "watermark": 0.12, "unsafe": 0.1}
-_TEMPERATURE = 1 / 0.07
+_TEMPERATURE = 1 / 0.025  # to begin with: warmer ones leave scenes that differ in little where they are
 _TOLD_FROM = 10.0  # the length of vectors that probes read
 
 

@@ -59,7 +59,7 @@ def known_by_token(text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) 
 
 def _mentions(text: str) -> list[_Mention]:
     found = list(_MENTION.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    ends = [match.start() for match in found[1:]] + [len(text)] * bool(found)
     return [
         _Mention(
             look=(_SIZE_WORDS[match[1]], match[2], match[3]),

@@ -188,13 +188,13 @@ def test_facets_tell_each_subject_from_others_of_its_sort(seed: int, sort: str) 
 
 def test_a_token_knows_what_was_said_before_it_and_no_more(tokenizer: Qwen2Tokenizer) -> None:
     rng = np.random.default_rng(5)
-    for _ in range(200):
-        scene = grammar.sample(rng, "pair and one")
+    for at in range(200):
+        scene = grammar.sample(rng, ("pair and one", "word", "word and two")[at % 3])
         text = wording.wording(scene, rng)
         offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
         known = known_by_token(text, scene, offsets)
-        for at, (_, ends) in enumerate(offsets):
-            shape = int(known["shape"][at])
+        for token, (_, ends) in enumerate(offsets):
+            shape = int(known["shape"][token])
             if shape != UNTOLD:
                 assert SHAPES[shape] in text[:ends]
         cells = {int(cell) for cell in known["cell"] if cell != UNTOLD} | {
