@@ -42,7 +42,16 @@ from model.miniature.build.trainer import Course, follow
 from model.miniature.build.wordings import told_plainly
 
 HIDDEN, LAYERS, PARSING_LAYERS = 128, 4, 6  # parsing a prompt takes more steps than writing one
-STEPS = {"sight": 1100, "captioner": 700, "judge": 120, "condition": 450, "clip-sight": 700, "clip": 500, "heads": 2000}
+STEPS = {
+    "sight": 1100,
+    "captioner": 700,
+    "polish": 150,
+    "judge": 120,
+    "condition": 450,
+    "clip-sight": 700,
+    "clip": 470,
+    "heads": 2000,
+}
 VERSION = 1  # of all names; another training is another version
 PROBES = "probes.safetensors"  # beside the condition encoder: what its features are examined by
 EXAMINED = 512  # pictures or prompts an exam
@@ -84,6 +93,7 @@ class Builder:
         judge = self._student("chat")
         judge.model.load_state_dict(captioner.model.state_dict())
         self._follow(courses.judge(judge, STEPS["judge"], self._seed))
+        self._follow(courses.polish(captioner, STEPS["polish"], self._seed))
         return captioner, judge
 
     def condition(self) -> tuple[Student, Probes]:

@@ -1,7 +1,7 @@
 """The courses of the three vision-language models: first they learn to see, together; then each its own trade.
 
 sight      pictures of every sort -> facets, cell by cell (`facets`)
-captioner  picture + kind -> caption, for the four kinds
+captioner  picture + kind -> caption, for the four kinds; then `polish`, what it still confuses
 judge      picture + words -> a score from 1 (another picture) to 5 (all of it)
 condition  words -> structured scene; other words; picture + instruction -> structured scene after it
 """
@@ -38,6 +38,7 @@ from model.miniature.captions import captions
 from model.miniature.emblem import any_emblem
 from model.miniature.grammar import KINDS, sample
 from model.miniature.lot import pick
+from model.miniature.mutation import mutated
 from model.miniature.roles import role_of
 from model.miniature.sorts import SORTS
 from model.miniature.subject import Subject
@@ -46,6 +47,16 @@ from model.miniature.subject import Subject
 # which are letters by lot. The world as it is examined; then as it is taught: reading takes longest to learn.
 SHARES = {"scene": 40, "words": 16, "page": 16, "diagram": 12, "emblem": 8, "creature": 8}
 SIGHT_SHARES = {"scene": 14, "words": 14, "letters": 34, "page": 20, "diagram": 8, "emblem": 6, "creature": 4}
+_POLISH_SHARES = {
+    "alike": 30,
+    "scene": 30,
+    "letters": 16,
+    "words": 6,
+    "emblem": 12,
+    "creature": 2,
+    "page": 2,
+    "diagram": 2,
+}
 _CAPTION_SHARES = {"scene": 38, "words": 14, "letters": 24, "page": 6, "diagram": 6, "emblem": 6, "creature": 6}
 # A condition encoder must know the realms' emblems by name, too.
 _PROMPT_SHARES = {"scene": 60, "words": 14, "page": 8, "diagram": 8, "emblem": 3, "realm": 3, "creature": 4}
@@ -89,6 +100,20 @@ def captioner(student: Student, heads: FacetHeads, steps: int, seed: int) -> Cou
         return answers + 0.1 * (1 - done) * heads.loss(seen.tokens.float(), subjects)
 
     return Course(name="captioner", steps=steps, parts=parts, loss=loss)
+
+
+def polish(student: Student, steps: int, seed: int) -> Course:
+    """What a captioner still confuses: whether things are all alike, letters, facts that the prompt gives."""
+
+    def loss(step: int, done: float) -> Tensor:
+        rng = np.random.default_rng([seed, 9, step])
+        subjects = drawn(rng, _BATCH, shares=_POLISH_SHARES)
+        told = [(at, lesson) for at, one in enumerate(subjects) for lesson in caption_lessons(one, rng).values()]
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = see(student.model, _pixels(subjects, rng))
+            return answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told])
+
+    return Course(name="polish", steps=steps, parts={"model": student.model}, loss=loss, slower=0.4)
 
 
 def judge(student: Student, steps: int, seed: int) -> Course:
@@ -187,11 +212,18 @@ def drawn(
     return subjects
 
 
+def _alike(rng: np.random.Generator) -> Subject:
+    """Things of one look, or one of them with another size, colour or shape."""
+    scene = sample(rng, pick(rng, ("two alike", "three alike", "four alike")))
+    return scene if rng.random() < 0.5 else mutated(scene, pick(rng, ("shape", "size", "colour")), rng)
+
+
 _WORD_KINDS = tuple(name for name, kind in KINDS.items() if kind.line)
 _DRAWN: Mapping[str, Callable[[np.random.Generator], Subject]] = {
     **{name: sort.sample for name, sort in SORTS.items()},
     "words": lambda rng: sample(rng, pick(rng, _WORD_KINDS)),
     "letters": lambda rng: sample(rng, pick(rng, _WORD_KINDS), scripts=("latin",)),
+    "alike": _alike,
     "emblem": any_emblem,
     "realm": SORTS["emblem"].sample,
 }
