@@ -20,14 +20,16 @@ from model.miniature.scene import Line, Scene, Thing
 from model.miniature.sorts import sort_of
 from model.miniature.subject import Subject
 from model.miniature.vocabulary import CELLS
+from model.miniature.wording import singly
 
 KINDS = ("general", "text", "knowledge", "structured")
 Facts = Mapping[str, str | int]
 
 
-def captions(subject: Subject, facts: Facts | None = None) -> Mapping[str, str]:
+def captions(subject: Subject, facts: Facts | None = None) -> dict[str, str]:
     """The captions that a subject has, by kind: `text` where something is written, `knowledge` where facts are given."""
-    told = {"general": {"caption": sort_of(subject).plain(subject)}, "structured": _structured(subject)}
+    said = singly(subject) if isinstance(subject, Scene) else sort_of(subject).plain(subject)
+    told = {"general": {"caption": said}, "structured": _structured(subject)}
     written = _text(subject)
     if written is not None:
         told["text"] = written

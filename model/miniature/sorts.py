@@ -24,7 +24,7 @@ class Sort:
     sample: Callable[[np.random.Generator], Any]
     picture: Callable[[Any, int, int], Image.Image]  # subject, side in px, seed
     wording: Callable[[Any, np.random.Generator], str]
-    plain: Callable[[Any], str]  # the one wording that a captioner is taught
+    plain: Callable[[Any], str]  # the one wording without a lot
 
 
 SORTS: Mapping[str, Sort] = {

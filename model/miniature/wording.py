@@ -33,11 +33,14 @@ _SCRIPTS = {"cyrillic": "Cyrillic", "hebrew": "Hebrew", "han": "Chinese", "han v
 
 @dataclass(frozen=True, slots=True)
 class _Speaker:
-    """One way of speaking, kept up through a sentence: terse, or in whole phrases; naming neighbours so often, 0..1."""
+    """One way of speaking, kept up through a sentence: terse, or in whole phrases; naming neighbours so often, 0..1; one by
+    one, or what is alike by its number; with the names of scripts, or without."""
 
     rng: Lot
     terse: bool
     neighbours: float = 0.6
+    counts: bool = True
+    scripts: bool = True
 
     def pick(self, choices: Sequence[str]) -> str:
         return pick(self.rng, choices)
@@ -56,7 +59,7 @@ class _Speaker:
     def line(self, line: Line) -> str:
         several = " " in line.text
         noun = self.pick(("words", "text") if several else ("word", "text"))
-        script = f"{_SCRIPTS[line.script]} " if line.script in _SCRIPTS and not self.terse else ""
+        script = f"{_SCRIPTS[line.script]} " if line.script in _SCRIPTS and self.scripts and not self.terse else ""
         where = "from top to bottom" if line.is_vertical else self.pick(_PLACES[line.row])
         said = f'{script}{noun} "{line.text}" in {line.colour} {where}'
         return said if self.terse else f"the {said}"
@@ -71,8 +74,13 @@ def wording(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def plain(scene: Scene) -> str:
-    """The one sentence that a captioner is taught: whole phrases, every thing with its own place, from the top left."""
+    """One sentence in whole phrases, every thing with its own place, from the top left."""
     return _said(scene, _Speaker(First(), terse=False, neighbours=0.0))
+
+
+def singly(scene: Scene) -> str:
+    """The one sentence that a captioner is taught: thing by thing, so that nothing must be compared before the first word."""
+    return _said(scene, _Speaker(First(), terse=False, neighbours=0.0, counts=False, scripts=False))
 
 
 def _said(scene: Scene, speaker: _Speaker) -> str:
@@ -92,7 +100,7 @@ def _said(scene: Scene, speaker: _Speaker) -> str:
 
 
 def _things(things: Sequence[Thing], speaker: _Speaker) -> list[str]:
-    if len(things) > 1 and len({thing.look for thing in things}) == 1:
+    if speaker.counts and len(things) > 1 and len({thing.look for thing in things}) == 1:
         places = _listed([speaker.place(thing.cell) for thing in things], terse=speaker.terse)
         return [f"{speaker.thing(things[0], len(things))} {places}"]
     order = [int(at) for at in speaker.rng.permutation(len(things))]

@@ -14,7 +14,7 @@ from transformers import Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from model.miniature.build.prompts import every_prompt
-from model.miniature.captions import captions, texts
+from model.miniature.captions import captions, compact, texts
 from model.miniature.facts import BEGINNINGS, ENDINGS
 from model.miniature.grammar import alphabet
 from model.miniature.sorts import SORTS
@@ -96,7 +96,7 @@ def _corpus(seed: int) -> Iterator[str]:
         for _ in range(_SAMPLES):
             subject = sort.sample(rng)
             yield _spelled(sort.wording(subject, rng), subject)
-            for caption in captions(subject).values():
+            for caption in (captions(subject) | {"general": compact({"caption": sort.plain(subject)})}).values():
                 yield _spelled(caption, subject)
 
 
