@@ -83,7 +83,7 @@ def _frames(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: _Box, ink:
     """Boxes with a word in each, joined by lines."""
     spots = [(rng.uniform(box[0], box[2]), rng.uniform(box[1], box[3])) for _ in range(int(rng.integers(2, 6)))]
     draw.line(spots, fill=ink, width=int(rng.integers(3, 8)))
-    wide, high = rng.uniform(0.08, 0.25, 2) * (box[2] - box[0])
+    wide, high = 12 + rng.uniform(0.08, 0.25, 2) * (box[2] - box[0])  # no smaller than its round corners
     for x, y in spots:
         fill = _pale(rng) if rng.random() < 0.5 else _colour(rng)
         draw.rounded_rectangle((x - wide, y - high, x + wide, y + high), 12, fill, ink, int(rng.integers(2, 6)))
