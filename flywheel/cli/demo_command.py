@@ -14,12 +14,12 @@ import typer
 from flywheel.cli.app import AsJson, Printer, app, emit, progress, table
 
 if TYPE_CHECKING:
-    from filters.funnel import Funnel
     from filters.planted.judge import FilterScore
     from flywheel.workspace import Workspace
     from pipelines.searching import Wanted
 
 _STAGE = 1  # of the snapshot: pre-training
+_ABSTAINED = ("aesthetic", "clip", "nsfw", "token_length")  # rules for which the bundled models abstain from photographs
 
 
 @app.command()
@@ -53,7 +53,7 @@ def demo(
         report = curate(workspace, folders, executor("local", os.cpu_count() or 1), show)
     scores = [*score_filters(workspace, to / "sample", planted)]
     scores += demo_world.score_models(workspace, to / "world", pictured)
-    snapshot = _frozen(workspace, report.funnel)
+    snapshot = _frozen(workspace)
     pages = _pages(workspace, demo_world.searches(to / "world", pictured))
     captions = _captions(workspace)
     document = {
@@ -84,13 +84,12 @@ def demo(
     emit(as_json, document, lines)
 
 
-def _frozen(workspace: Workspace, funnel: Funnel) -> dict[str, Any]:
+def _frozen(workspace: Workspace) -> dict[str, Any]:
     """What survives the first stage; what the bundled models abstain from, photographs, is let through and named."""
     from flywheel.cli.export_commands import freeze_stage
 
-    allowed = sorted(funnel.stages[_STAGE - 1].total.unjudged)
-    report = freeze_stage(workspace, _STAGE, ",".join(allowed))
-    return {"snapshot_id": report.snapshot_id, "images": report.images, "unjudged_by": allowed}
+    report = freeze_stage(workspace, _STAGE, ",".join(_ABSTAINED))
+    return {"snapshot_id": report.snapshot_id, "images": report.images, "allowed_unjudged": list(_ABSTAINED)}
 
 
 def _captions(workspace: Workspace) -> dict[str, int]:
