@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from pipelines.searching import Wanted
 
 _STAGE = 1  # of the snapshot: pre-training
-_ABSTAINED = ("aesthetic", "clip", "nsfw", "token_length")  # rules for which the bundled models abstain from photographs
+_ABSTAINED = (
+    "aesthetic",
+    "clip",
+    "nsfw",
+    "token_length",
+)  # rules for which the bundled models abstain from photographs
 
 
 @app.command()

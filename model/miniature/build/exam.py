@@ -130,7 +130,7 @@ def clip_finds(clip: open_clip.CLIP, words: PreTrainedTokenizerFast, role: str, 
 
 @torch.no_grad()
 def heads_told(clip: open_clip.CLIP, heads: torch.nn.ModuleDict, number: int, role: str, seed: int) -> Marks:
-    """Clean ranked above degraded, all against all, and the share of right answers of the others."""
+    """Clean ranked above degraded, all against all, and of the others the mean of right answers to yes and to no."""
     rng = np.random.default_rng([seed, 24])
     pictures = show(drawn(rng, number, role), number // 4, rng, strange)
     vectors = normalize(clip.encode_image(pictures.pixels), dim=-1)
@@ -139,7 +139,8 @@ def heads_told(clip: open_clip.CLIP, heads: torch.nn.ModuleDict, number: int, ro
     marks = {"aesthetic ranks": float((rated[clean][:, None] > rated[ugly][None]).float().mean())}
     for name, mark in (("nsfw", "unsafe"), ("watermark", "watermark"), ("foreign", "foreign")):
         said = heads[name](10 * vectors)[:, 0] > 0
-        marks[name] = float((said == (pictures.marks[:, MARKS.index(mark)] > 0)).float().mean())
+        has = pictures.marks[:, MARKS.index(mark)] > 0
+        marks[name] = float((said[has].float().mean() + (~said[~has]).float().mean()) / 2)
     return marks
 
 

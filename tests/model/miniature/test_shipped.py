@@ -28,10 +28,7 @@ from pipelines.profiles import RECIPES, bundled_home, find_weights
 
 HOME = bundled_home()
 ROLE, SEED, NUMBER = "report", 5, 256
-# What the world's models must reach (the issue that they were built for). A test on so few examples may fall a little short
-# of what the card, on twice as many, must show.
 CARD = json.loads((HOME / "card.json").read_text()) if (HOME / "card.json").exists() else None
-BY_CHANCE = 0.02
 
 pytestmark = pytest.mark.skipif(CARD is None, reason="no weights are bundled: python -m model.miniature.build")
 
@@ -101,9 +98,10 @@ def test_heads_tell_clean_from_degraded_marked_unsafe_and_foreign() -> None:
 
 
 def required(model: str, figure: str) -> float:
-    """What the card claims, less what so few examples may miss by chance."""
+    """What the card claims, less what so few examples may miss by chance: two and a half deviations."""
     assert CARD is not None
-    return float(CARD["figures"][model][figure]) - BY_CHANCE
+    claimed = float(CARD["figures"][model][figure])
+    return claimed - 2.5 * float(np.sqrt(max(claimed * (1 - claimed), 0.01) / NUMBER))
 
 
 def test_the_card_says_what_the_program_needs() -> None:
