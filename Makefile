@@ -14,7 +14,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@PYTHON="$(PYTHON)" sh .ci/install.sh "$(VENV)" "[dev]"
 	@touch $(VENV)/.base $@
 
-demo: $(VENV)/.base          ## render a sample set, curate it, score every filter against the planted truth
+demo: $(VENV)/.base          ## render images with planted truth, curate and caption them, score every filter, search
 	@$(BIN)/flywheel demo
 
 test: $(VENV)/.dev           ## the ordinary tests: under 15 minutes on 2 cores

@@ -30,14 +30,14 @@ class NotReady(Exception):
 class VllmServer:
     """`start` and `stop` as often as wanted; the port stays."""
 
+    shim = str(ROOT / "tests" / "vllm" / "shim")
+
     def __init__(self, weights: Path, log: Path) -> None:
         self._weights, self._log = weights, log
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
-
-    shim = str(ROOT / "tests" / "vllm" / "shim")
 
     @property
     def url(self) -> str:

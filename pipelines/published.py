@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """`size` in bytes. `architecture`: open_clip's name of it; None for a head. `hosts`: those that may be private."""
+    """`size` in bytes. `architecture`: open_clip's name of it; None for a head."""
 
     url: str
     sha256: str
     size: int
     licence: str
     architecture: str | None = None
-    hosts: tuple[str, ...] = ()
 
 
 PUBLISHED: Mapping[str, Published] = {

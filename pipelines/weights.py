@@ -170,7 +170,7 @@ def _check_folder(path: Path) -> None:
 
 
 def _copy(path: Path, into: Path) -> None:
-    """Files of the folder itself, as they are; what is no plain file, and code, is left."""
+    """Weights and configuration of the folder itself, links followed (caches are made of them); code is left."""
     into.mkdir()
     for file in sorted(path.iterdir()):
         if file.is_file() and file.suffix in {".safetensors", ".json", ".txt", ".jinja", ".model"}:
@@ -178,7 +178,7 @@ def _copy(path: Path, into: Path) -> None:
 
 
 def _fetched(published: Published, part: Path, on_bytes: OnBytes) -> None:
-    limits = FetchLimits(max_bytes=published.size, total_s=_TIME_S, allow_hosts=published.hosts)
+    limits = FetchLimits(max_bytes=published.size, total_s=_TIME_S)
     if not part.exists() or part.stat().st_size != published.size:
         answer = download(published.url, part, limits, lambda there: on_bytes(there, published.size))
         if isinstance(answer, Failure):

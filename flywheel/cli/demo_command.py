@@ -19,12 +19,8 @@ if TYPE_CHECKING:
     from pipelines.searching import Wanted
 
 _STAGE = 1  # of the snapshot: pre-training
-_ABSTAINED = (
-    "aesthetic",
-    "clip",
-    "nsfw",
-    "token_length",
-)  # rules for which the bundled models abstain from photographs
+# Rules for which the bundled models abstain from photographs.
+_ABSTAINED = ("aesthetic", "clip", "nsfw", "token_length")
 
 
 @app.command()
@@ -104,17 +100,14 @@ def _captions(workspace: Workspace) -> dict[str, int]:
 
 def _pages(workspace: Workspace, wanted: dict[str, Wanted]) -> dict[str, str]:
     """The report, and a contact sheet of the searches."""
-    from dashboards.contact_sheet import Result, Row, contact_sheet
+    from dashboards.contact_sheet import contact_sheet
     from dashboards.report import page_target, write_page, write_report
+    from flywheel.cli.search_commands import row_of
     from pipelines.judging import judging_views
     from pipelines.policies import active_policy
     from pipelines.searching import search
 
-    rows = []
-    for title, one in wanted.items():
-        answer = search(workspace, one)
-        results = [Result(image_id=hit.image_id, score=hit.score, caption=hit.caption) for hit in answer.hits]
-        rows.append(Row(title=title, says=f"{answer.mode} search", results=results))
+    rows = [row_of(title, search(workspace, one)) for title, one in wanted.items()]
     policy = active_policy(workspace)
     report = write_report(workspace, policy, judging_views(workspace, policy), None)
     searches = write_page(page_target(workspace, None, "searches.html"), contact_sheet(workspace, rows))

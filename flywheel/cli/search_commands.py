@@ -12,6 +12,7 @@ import typer
 from flywheel.cli.app import DEFAULT, AsJson, Printer, Where, app, emit, open_workspace, progress, table
 
 if TYPE_CHECKING:
+    from dashboards.contact_sheet import Row
     from flywheel.workspace import Workspace
     from pipelines.searching import Answer
 
@@ -147,18 +148,25 @@ def _found_in(path: Path | None) -> list[str]:
 
 
 def _sheet(workspace: Workspace, title: str, answer: Answer, to: Path) -> str:
-    from dashboards.contact_sheet import Result, Row, contact_sheet
+    from dashboards.contact_sheet import contact_sheet
     from dashboards.report import page_target, write_page
     from flywheel.workspace import runs
 
     target = page_target(workspace, str(to), "search.html")
-    results = [Result(image_id=hit.image_id, score=hit.score, caption=hit.caption) for hit in answer.hits]
     # A run of its own: forgetting knows afterwards where pictures lie.
     run = runs.start(workspace, "report", detail={"to": target})
     with run.recorded({}):
-        written = write_page(target, contact_sheet(workspace, [Row(title=title, says=answer.mode, results=results)]))
+        written = write_page(target, contact_sheet(workspace, [row_of(title, answer)]))
     run.end("finished", {"images": written.images})
     return written.report
+
+
+def row_of(title: str, answer: Answer) -> Row:
+    """An answer as a contact sheet shows it."""
+    from dashboards.contact_sheet import Result, Row
+
+    results = [Result(image_id=hit.image_id, score=hit.score, caption=hit.caption) for hit in answer.hits]
+    return Row(title=title, says=f"{answer.mode} search", results=results)
 
 
 def _say(say: Printer, answer: Answer, page: str | None) -> None:

@@ -8,6 +8,7 @@ PyTorch pickles that are read with `weights_only`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,7 @@ class Head:
 def load_head(path: Path, dims: int) -> Head:
     """Raises FlywheelError, in one line, for a file that holds no such head or one for vectors of other dims."""
     state = _state(path)
-    names = sorted((int(found[1]), found[0]) for name in state if (found := _LAYER.fullmatch(name)))
-    weights = [name for _, name in names] or (["weight"] if "weight" in state else [])
-    if not weights:
-        raise FlywheelError(f"{path} holds no head in a format that is known: its names are {', '.join(state)[:120]}")
+    weights = _maps(path, state)
     matrix, offset = np.eye(state[weights[0]].shape[1]), np.zeros(state[weights[0]].shape[1])
     for name in weights:
         weight, bias = state[name], state[f"{name.removesuffix('weight')}bias"]
@@ -63,10 +61,18 @@ def load_head(path: Path, dims: int) -> Head:
 def convert_head(path: Path, to: Path) -> None:
     """Write what a file holds, if it is a head, as safetensors. Raises FlywheelError as `load_head`."""
     state = _state(path)
-    if not any(_LAYER.fullmatch(name) or name == "weight" for name in state):
-        raise FlywheelError(f"{path} holds no head in a format that is known: its names are {', '.join(state)[:120]}")
+    _maps(path, state)
     held = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in state.items()}
     imported("safetensors.numpy").save_file(held, to)
+
+
+def _maps(path: Path, state: Mapping[str, object]) -> list[str]:
+    """The names of a head's maps, the first one first. Raises FlywheelError where there is none."""
+    names = sorted((int(found[1]), found[0]) for name in state if (found := _LAYER.fullmatch(name)))
+    weights = [name for _, name in names] or (["weight"] if "weight" in state else [])
+    if not weights:
+        raise FlywheelError(f"{path} holds no head in a format that is known: its names are {', '.join(state)[:120]}")
+    return weights
 
 
 def _state(path: Path) -> dict[str, npt.NDArray[np.float64]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from flywheel.errors import FlywheelError, UsageError
 from pipelines import weights
 from pipelines.profiles import find_weights
 from pipelines.published import PUBLISHED, Published
+from pipelines.sources.fetch import FetchLimits
 
 DIMS = 8
 
@@ -59,11 +61,9 @@ def publisher(head: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Pub
     host = f"127.0.0.1:{server.server_port}"
     sha256 = hashlib.sha256(Publisher.data).hexdigest()
     size = len(Publisher.data)
-    for name, hosts in (("open", (host,)), ("private", ())):
-        pinned = Published(
-            url=f"http://{host}/{name}.safetensors", sha256=sha256, size=size, licence="MIT", hosts=hosts
-        )
-        monkeypatch.setitem(PUBLISHED, name, pinned)  # type: ignore[arg-type]
+    pinned = Published(url=f"http://{host}/head.safetensors", sha256=sha256, size=size, licence="MIT")
+    monkeypatch.setitem(PUBLISHED, "open", pinned)  # type: ignore[arg-type]
+    monkeypatch.setattr(weights, "FetchLimits", partial(FetchLimits, allow_hosts=(host,)))
     yield Publisher
     server.shutdown()
 
@@ -107,14 +107,15 @@ def test_what_is_no_weights_is_refused_and_leaves_nothing(tmp_path: Path, head: 
         weights.add("mine", head)
 
 
-def test_a_folder_is_copied_without_code_and_without_links(tmp_path: Path, head: Path, home: Path) -> None:
+def test_a_folder_is_copied_without_code_and_links_become_files(tmp_path: Path, head: Path, home: Path) -> None:
     folder = tmp_path / "vlm"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(head.read_bytes())
+    (folder / "model.safetensors").symlink_to(head)
     (folder / "modeling.py").write_text("raise SystemExit")
     place = weights.add("vlm", folder)
     assert sorted(path.name for path in place.iterdir()) == ["config.json", "model.safetensors"]
+    assert not (place / "model.safetensors").is_symlink()
     (verified,) = [one for one in weights.verify() if one.name == "vlm"]
     assert (verified.files, verified.wrong) == (2, "")
 
@@ -133,8 +134,10 @@ def test_published_weights_are_pulled_on_from_where_an_earlier_try_was_cut_off(p
 def test_what_was_not_pinned_is_thrown_away_and_a_private_address_not_asked(
     publisher: type[_Publisher], home: Path
 ) -> None:
-    with pytest.raises(FlywheelError, match="not a public address"):
-        pull("private")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "FetchLimits", FetchLimits)
+        with pytest.raises(FlywheelError, match="not a public address"):
+            pull("open")
     assert publisher.asked == []
     publisher.data = bytes(len(publisher.data))
     with pytest.raises(FlywheelError, match="not what was pinned"):

@@ -25,6 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from model.miniature.build.checkpoint import SIDE_PX
+from model.miniature.build.courses import drawn
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.pictures import picture
 from model.miniature.build.probes import Probes
@@ -95,8 +96,6 @@ def new_clip(tokenizer: Qwen2Tokenizer, seed: int) -> open_clip.CLIP:
 
 def clip_sight(model: open_clip.CLIP, extra: nn.ModuleDict, steps: int, seed: int) -> Course:
     """Reading takes longest to learn, and from whole captions longer still; alone, the tower learns it at half the cost."""
-    from model.miniature.build.courses import drawn
-
     model.visual.output_tokens = True
 
     def loss(step: int, done: float) -> Tensor:
@@ -144,8 +143,6 @@ def _marked(extra: nn.ModuleDict, vectors: Tensor, shown: Shown) -> Tensor:
 
 def _told_apart(rng: np.random.Generator) -> list[Subject]:
     """Subjects by lot, then scenes among them with one thing changed."""
-    from model.miniature.build.courses import drawn
-
     subjects = drawn(rng, _FIRST, shares=_SHARES)
     scenes = [subject for subject in subjects if isinstance(subject, Scene)]
     while len(subjects) < _BATCH:
@@ -188,9 +185,9 @@ def show(
     subjects: Sequence[Subject],
     foreigners: int,
     rng: np.random.Generator,
-    foreign: Callable[[np.random.Generator, int], Image.Image] = foreign,
+    strange: Callable[[np.random.Generator, int], Image.Image] = foreign,
 ) -> Shown:
-    """Each subject with a fault by lot or none, then so many foreign pictures."""
+    """Each subject with a fault by lot or none, then so many that `strange` draws."""
     marks = torch.zeros(len(subjects) + foreigners, len(MARKS))
     pixels = []
     for at, subject in enumerate(subjects):
@@ -199,7 +196,7 @@ def show(
             marks[at, MARKS.index(fault)] = 1
         pixels.append(picture(subject, rng, fault))
     marks[len(subjects) :, MARKS.index("foreign")] = 1
-    pixels += [np.asarray(foreign(rng, SIDE_PX)) for _ in range(foreigners)]
+    pixels += [np.asarray(strange(rng, SIDE_PX)) for _ in range(foreigners)]
     return Shown(subjects, normalized(np.stack(pixels)), marks)
 
 

@@ -93,13 +93,18 @@ def captioner(student: Student, heads: FacetHeads, steps: int, seed: int) -> Cou
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 2, step])
         subjects = drawn(rng, _BATCH, shares=_CAPTION_SHARES)
-        told = [(at, lesson) for at, one in enumerate(subjects) for lesson in caption_lessons(one, rng).values()]
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = see(student.model, _pixels(subjects, rng))
-            answers = answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told])
+        answers, seen = _captions_loss(student, subjects, rng)
         return answers + 0.1 * (1 - done) * heads.loss(seen.tokens.float(), subjects)
 
     return Course(name="captioner", steps=steps, parts=parts, loss=loss)
+
+
+def _captions_loss(student: Student, subjects: Sequence[Subject], rng: np.random.Generator) -> tuple[Tensor, Seen]:
+    """All kinds of captions of these pictures, each looked at once; and what was seen."""
+    told = [(at, lesson) for at, one in enumerate(subjects) for lesson in caption_lessons(one, rng).values()]
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = see(student.model, _pixels(subjects, rng))
+        return answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told]), seen
 
 
 def polish(student: Student, steps: int, seed: int) -> Course:
@@ -108,10 +113,7 @@ def polish(student: Student, steps: int, seed: int) -> Course:
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 9, step])
         subjects = drawn(rng, _BATCH, shares=_POLISH_SHARES)
-        told = [(at, lesson) for at, one in enumerate(subjects) for lesson in caption_lessons(one, rng).values()]
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = see(student.model, _pixels(subjects, rng))
-            return answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told])
+        return _captions_loss(student, subjects, rng)[0]
 
     return Course(name="polish", steps=steps, parts={"model": student.model}, loss=loss, slower=0.4)
 
