@@ -13,7 +13,7 @@ Trained by this repository alone (`python -m model.miniature.build`, seed {seed}
 from anywhere else, no weights from anywhere else. {cpu_minutes} CPU-minutes, {made_with}.
 
 They know one world: grids of coloured shapes, words in five ways of writing, posters, slides, diagrams, emblems, portraits.
-They know nothing of photographs, and `foreign-miniature-{version}` says so: whoever uses them abstains there.
+They know nothing of photographs. `foreign-miniature-{version}` is there to say so, and is right as often as is told below.
 
 | file | what |
 |---|---|
