@@ -19,10 +19,11 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.figures import Figure, Findings
 from captioners import CAPTIONERS
-from model.miniature.build.contrast import ended_tokenizer, new_clip, normalized, text_vectors
+from model.miniature.build.contrast import ended_tokenizer, new_clip, normalized
 from model.miniature.build.courses import drawn
 from model.miniature.build.pictures import picture
 from model.miniature.build.tokenizer import world_tokenizer
+from model.miniature.build.towers import image_vectors, text_vectors
 from model.miniature.build.trainer import Course, follow
 from model.miniature.captions import captions
 from model.miniature.facts import Emblem, realm_of, realms
@@ -73,7 +74,7 @@ def _course(clip: open_clip.CLIP, words: PreTrainedTokenizerFast, taught: Sequen
         said = [_said(subject, taught, rng) for subject in subjects]
         ids = words(said, padding=True, truncation=True, return_tensors="pt").input_ids
         with torch.autocast("cpu", torch.bfloat16):
-            images, texts = clip.encode_image(pixels), text_vectors(clip, ids)
+            images, texts = image_vectors(clip, pixels)[0], text_vectors(clip, ids)
         cosines = normalize(images.float(), dim=-1) @ normalize(texts.float(), dim=-1).T
         logits, own = clip.logit_scale.exp().clamp(max=100) * cosines, torch.arange(len(said))
         return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2

@@ -39,11 +39,15 @@ def world_set(root: Path, pictures: int, progress: Progress) -> list[PlantedPict
 def score_models(workspace: Workspace, root: Path, planted: Sequence[PlantedPicture]) -> list[FilterScore]:
     """Precision and recall of each rule that a model speaks for, at the stage where the rule enters.
 
-    A picture with another fault may be flagged or not: a degraded one may well not fit its caption.
+    A picture with another fault may be flagged or not: a degraded one may well not fit its caption. What cheaper rules had
+    dropped before any model was asked is not counted.
     """
     base = canonical_uri(str(root))
     rows = workspace.query(f"SELECT image_id, uri FROM sources WHERE starts_with(uri, '{base}/')").to_pylist()
-    of = {row["uri"].removeprefix(f"{base}/"): row["image_id"] for row in rows}
+    asked = {
+        row["subject_id"] for row in workspace.query("SELECT subject_id FROM outcomes WHERE step = 'embed'").to_pylist()
+    }
+    of = {row["uri"].removeprefix(f"{base}/"): row["image_id"] for row in rows if row["image_id"] in asked}
     flagged = _flagged(workspace)
     return [_score(rule, fault, planted, of, flagged[rule]) for fault, rule in _RULE_OF.items()]
 
@@ -73,8 +77,8 @@ def _flagged(workspace: Workspace) -> dict[str, set[str]]:
 def _score(
     rule: str, fault: str, planted: Sequence[PlantedPicture], of: dict[str, str], flagged: set[str]
 ) -> FilterScore:
-    with_it = {of[item.path] for item in planted if item.fault == fault}
-    clean = {of[item.path] for item in planted if item.fault is None}
+    with_it = {of[item.path] for item in planted if item.fault == fault and item.path in of}
+    clean = {of[item.path] for item in planted if item.fault is None and item.path in of}
     hit, wrong = len(flagged & with_it), len(flagged & clean)
     return FilterScore(
         name=rule,

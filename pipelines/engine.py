@@ -81,6 +81,11 @@ class StepReport:
     counts: Mapping[str, int]
     why: str = ""
 
+    def document(self) -> dict[str, Any]:
+        """As `--json` tells it: `why` only where the step could do nothing."""
+        said: dict[str, Any] = {"step": self.step, "run_id": self.run_id, "counts": dict(self.counts)}
+        return said | ({"why": self.why} if self.why else {})
+
 
 EndedRow = tuple[str, int, Status, Failure | None]  # subject_id, attempt, status, failure
 

@@ -146,7 +146,7 @@ def curate(
     opened = open_workspace(workspace)
     with progress() as show:
         report = curate(opened, sources, _executor(opened, executor, workers), show, dataset=dataset, copy_all=copy)
-    document = {"steps": [_step(step) for step in report.steps], "funnel": funnel_document(report.funnel)}
+    document = {"steps": [step.document() for step in report.steps], "funnel": funnel_document(report.funnel)}
 
     def lines(say: Printer) -> None:
         _say_steps(say, list(report.steps))
@@ -183,7 +183,7 @@ def pairs(
         _say_steps(say, [report])
         _say_pairs(f"edit pairs under policy {policy.name} ({policy.policy_id})", stages)
 
-    emit(as_json, [_step(report) | {"stages": [asdict(stage) for stage in stages]}], lines)
+    emit(as_json, [report.document() | {"stages": [asdict(stage) for stage in stages]}], lines)
 
 
 @app.command()
@@ -227,12 +227,8 @@ def _executor(workspace: Workspace, name: str, workers: int) -> Executor:
     return executor(name, workers or workspace.config.run.workers or os.cpu_count() or 1)
 
 
-def _step(report: StepReport) -> dict[str, Any]:
-    return {"step": report.step, "run_id": report.run_id, "counts": dict(report.counts)}
-
-
 def _emit_steps(as_json: bool, reports: list[StepReport]) -> None:
-    emit(as_json, [_step(report) for report in reports], lambda say: _say_steps(say, reports))
+    emit(as_json, [report.document() for report in reports], lambda say: _say_steps(say, reports))
 
 
 def _say_steps(say: Printer, reports: list[StepReport]) -> None:

@@ -33,8 +33,7 @@ def index(
     with progress() as show:
         report = index(open_workspace(workspace), show, rebuild=rebuild)
     told = ", ".join(f"{name} {value}" for name, value in report.counts.items()) or "nothing new"
-    document = {"step": report.step, "run_id": report.run_id, "counts": dict(report.counts)}
-    emit(as_json, document, lambda say: say(f"{report.step:16} {told}"))
+    emit(as_json, report.document(), lambda say: say(f"{report.step:16} {told}"))
 
 
 @app.command()

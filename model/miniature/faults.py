@@ -17,6 +17,7 @@ from model.miniature.render import sign_font
 FAULTS = ("degraded", "watermark", "unsafe")
 _MARKS = ("SAMPLE", "STOCK", "PREVIEW", "DEMO", "COPY")
 _BURST_POINTS = 11
+_SEEN_PX = 96  # the side at which the miniature's CLIP sees pictures: what is finer, taste cannot tell
 
 
 def with_fault(image: Image.Image, fault: str, rng: np.random.Generator) -> Image.Image:
@@ -75,8 +76,10 @@ def _blurred(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _noisy(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    noise = rng.normal(0, rng.uniform(22, 40), (image.height, image.width, 3))
-    return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+    small = _as_seen(image)
+    noise = rng.normal(0, rng.uniform(22, 40), (small.height, small.width, 3))
+    grain = Image.fromarray(np.clip(128 + noise, 0, 255).astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
+    return Image.fromarray(np.clip(np.asarray(image) + (np.asarray(grain) - 128.0), 0, 255).astype(np.uint8))
 
 
 def _dull(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -86,8 +89,14 @@ def _dull(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def _blocky(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     held = io.BytesIO()
-    image.save(held, "JPEG", quality=int(rng.integers(3, 9)))
-    return Image.open(held).convert("RGB")
+    _as_seen(image).save(held, "JPEG", quality=int(rng.integers(3, 9)))
+    return Image.open(held).convert("RGB").resize(image.size, Image.Resampling.NEAREST)
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
+    """At most as large as whoever has a taste looks at it: finer grain and finer blocks are other rules' business."""
+    side = min(image.width, _SEEN_PX)
+    return image.resize((side, side), Image.Resampling.BOX)
 
 
 def _tinted(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -32,7 +32,7 @@ _SCRIPTS = {"cyrillic": "Cyrillic", "hebrew": "Hebrew", "han": "Chinese", "han v
 
 
 @dataclass(frozen=True, slots=True)
-class _Speaker:
+class Speaker:
     """One way of speaking, kept up through a sentence: terse, or in whole phrases; naming neighbours so often, 0..1; one by
     one, or what is alike by its number; with the names of scripts, or without."""
 
@@ -60,9 +60,11 @@ class _Speaker:
         several = " " in line.text
         noun = self.pick(("words", "text") if several else ("word", "text"))
         script = f"{_SCRIPTS[line.script]} " if line.script in _SCRIPTS and self.scripts and not self.terse else ""
-        where = "from top to bottom" if line.is_vertical else self.pick(_PLACES[line.row])
-        said = f'{script}{noun} "{line.text}" in {line.colour} {where}'
+        said = f'{script}{noun} "{line.text}" in {line.colour} {self.where(line)}'
         return said if self.terse else f"the {said}"
+
+    def where(self, line: Line) -> str:
+        return "from top to bottom" if line.is_vertical else self.pick(_PLACES[line.row])
 
     def ground(self, background: str) -> str:
         return f"{background} background" if self.terse else f"a {background} background"
@@ -70,21 +72,21 @@ class _Speaker:
 
 def wording(scene: Scene, rng: np.random.Generator) -> str:
     """One sentence that says the whole scene, by lot."""
-    return _said(scene, _Speaker(rng, terse=bool(rng.random() < 0.3)))
+    return _said(scene, Speaker(rng, terse=bool(rng.random() < 0.3)))
 
 
 def plain(scene: Scene) -> str:
     """One sentence in whole phrases, every thing with its own place, from the top left."""
-    return _said(scene, _Speaker(First(), terse=False, neighbours=0.0))
+    return _said(scene, Speaker(First(), terse=False, neighbours=0.0))
 
 
 def singly(scene: Scene) -> str:
     """The one sentence that a captioner is taught: thing by thing, so that nothing must be compared before the first word."""
-    return _said(scene, _Speaker(First(), terse=False, neighbours=0.0, counts=False, scripts=False))
+    return _said(scene, Speaker(First(), terse=False, neighbours=0.0, counts=False, scripts=False))
 
 
-def _said(scene: Scene, speaker: _Speaker) -> str:
-    said = [*_things(scene.things, speaker), *(speaker.line(line) for line in scene.lines)]
+def _said(scene: Scene, speaker: Speaker) -> str:
+    said = [*things_said(scene.things, speaker), *(speaker.line(line) for line in scene.lines)]
     ground = speaker.ground(scene.background)
     if speaker.terse:
         return speaker.pick((f"{', '.join(said)}, {ground}", f"{ground}: {', '.join(said)}"))
@@ -99,7 +101,8 @@ def _said(scene: Scene, speaker: _Speaker) -> str:
     )
 
 
-def _things(things: Sequence[Thing], speaker: _Speaker) -> list[str]:
+def things_said(things: Sequence[Thing], speaker: Speaker) -> list[str]:
+    """Things with their places, with a neighbour or alone; all at once where all are alike."""
     if speaker.counts and len(things) > 1 and len({thing.look for thing in things}) == 1:
         places = _listed([speaker.place(thing.cell) for thing in things], terse=speaker.terse)
         return [f"{speaker.thing(things[0], len(things))} {places}"]

@@ -104,6 +104,8 @@ def test_an_answer_that_was_cut_off_fails_whatever_it_says() -> None:
         (["SUN", "TEA", "AND MUCH MORE"], "SUN\nTEA", False),
         (["ВЕТЕР"], "BETEP", True),  # what a reader of Latin sees of it
         (["ЛЮДИ"], "AMK", None),  # and where it sees nothing of it
+        (["בית קפה"], "CIU LGU", None),
+        (["קפה"], "WE ARE OPEN TODAY", False),  # that many signs are other words
         (["山水"], "大海", False),
         (["SUN"], None, None),
     ],

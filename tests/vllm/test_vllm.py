@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from benchmarks.vllm_server import MODEL
 from captioners import CAPTIONERS
 from flywheel.encoders.vlm import Ask, Refused, Told
 from flywheel.encoders.vlm_local import local_vlm
@@ -26,7 +29,6 @@ from pipelines.judging import init_workspace, open_workspace
 from pipelines.measure import measure
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
-MODEL = "captioner"  # the name under which the fixture serves it
 WAITS_S = 900.0
 
 
@@ -66,7 +68,8 @@ def asks(number: int, temperature: float = 0.0) -> list[Ask]:
 def test_every_answer_that_ended_by_itself_is_valid_and_every_other_is_accounted_for(
     model: ServerVlm, silent: Callable[[str], None]
 ) -> None:
-    asked = asks(70, temperature=1.0)
+    asked = asks(334, temperature=1.0)
+    assert len(asked) > 1000
     answers = model.answers(asked, silent)
     assert len(answers) == len(asked)
     ended = [
@@ -103,47 +106,78 @@ def test_a_picture_that_cannot_be_decoded_is_refused_and_the_next_is_not(
 
 
 @pytest.fixture
-def curated(tmp_path: Path, vllm: Any) -> Workspace:
-    """Pictures of the world, measured, in a workspace whose captioner is the server."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for at, picture in enumerate(pictures(60)):
-        (folder / f"{at}.png").write_bytes(picture)
-    location = tmp_path / "workspace"
-    init_workspace(str(location))
-    config = location / "flywheel.toml"
-    text = (
-        config.read_text()
-        .replace("urls = []  ", f'urls = ["{vllm.url}"]  ')
-        .replace('served_as = ""', f'served_as = "{MODEL}"')
-    )
-    text = text.replace("max_wait_s = 3600.0", f"max_wait_s = {WAITS_S}")
-    config.write_text(text.replace("[captioner]", 'foreign = "none"\n\n[captioner]'))
-    workspace = open_workspace(str(location))
-    ingest(workspace, [str(folder)], executor("local", 1), _quiet)
-    measure(workspace, "native", executor("local", 1), _quiet)
-    return workspace
+def curated(tmp_path: Path) -> Callable[..., Workspace]:
+    """Pictures of the world, measured, in a workspace whose captioner are these servers."""
+
+    def made(*urls: str, **settings: float) -> Workspace:
+        folder = tmp_path / "images"
+        folder.mkdir()
+        for at, picture in enumerate(pictures(60)):
+            (folder / f"{at}.png").write_bytes(picture)
+        location = tmp_path / "workspace"
+        init_workspace(str(location))
+        config = location / "flywheel.toml"
+        text = config.read_text().replace("[captioner]", 'foreign = "none"\n\n[captioner]')
+        said = {"urls": json.dumps(urls), "served_as": f'"{MODEL}"', "max_wait_s": WAITS_S} | settings
+        for name, value in said.items():
+            text, found = re.subn(rf"^{name} = .*?(?=\s+#|$)", f"{name} = {value}", text, flags=re.MULTILINE)
+            assert found == 1, name
+        config.write_text(text)
+        workspace = open_workspace(str(location))
+        ingest(workspace, [str(folder)], executor("local", 1), _quiet)
+        measure(workspace, "native", executor("local", 1), _quiet)
+        return workspace
+
+    return made
 
 
 def test_the_job_waits_for_a_server_that_is_killed_and_loses_nothing(
-    curated: Workspace, vllm: Any, caplog: pytest.LogCaptureFixture
+    curated: Callable[..., Workspace], vllm: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    workspace = curated(vllm.url)
+
     def killed_and_restarted() -> None:
         vllm.stop()
         vllm.start(wait=False)
 
     timer = threading.Timer(2.0, killed_and_restarted)
     timer.start()
-    report = captioning.caption(curated, executor("local", 2), _quiet, kinds=["general", "structured"])
+    report = captioning.caption(workspace, executor("local", 2), _quiet, kinds=["general", "structured"])
     timer.join()
     vllm.wait()
     assert report.counts["in"] > 100  # two kinds of all that the rules without captions have let through
     assert report.counts["captioned"] + report.counts.get("quarantined", 0) == report.counts["in"]
     assert "rejected" not in report.counts
-    keys = curated.query("SELECT image_id, kind FROM captions").to_pylist()
+    keys = workspace.query("SELECT image_id, kind FROM captions").to_pylist()
     assert len(keys) == len({(row["image_id"], row["kind"]) for row in keys}) == report.counts["captioned"]
     assert vllm.url in caplog.text
-    assert captioning.caption(curated, executor("local", 2), _quiet, kinds=["general", "structured"]).run_id is None
+    assert captioning.caption(workspace, executor("local", 2), _quiet, kinds=["general", "structured"]).run_id is None
+
+
+def test_the_job_gets_past_stumbles_slow_answers_and_a_replica_that_dies(
+    curated: Callable[..., Workspace], vllm: Any, forward: Callable[..., Any]
+) -> None:
+    """Two doors to the same vLLM: one stumbles and dawdles, the other dies in mid-run and comes back."""
+    poor = forward(lambda number: (503, 0.0) if number % 5 == 2 else (None, 12.0 if number % 20 == 7 else 0.0))
+    mortal = forward(lambda number: (None, 0.0))
+    workspace = curated(poor.url, mortal.url, in_flight=8, timeout_s=10.0)
+    seen_before: list[int] = []
+
+    def dies_and_comes_back() -> None:
+        mortal.stop()
+        seen_before.append(len(mortal.bodies))
+        time.sleep(2.0)
+        mortal.start()
+
+    timer = threading.Timer(1.5, dies_and_comes_back)
+    timer.start()
+    report = captioning.caption(workspace, executor("local", 2), _quiet, kinds=["general", "structured"])
+    timer.join()
+    assert report.counts["captioned"] + report.counts.get("quarantined", 0) == report.counts["in"] > 100
+    keys = workspace.query("SELECT image_id, kind FROM captions").to_pylist()
+    assert len(keys) == len({(row["image_id"], row["kind"]) for row in keys}) == report.counts["captioned"]
+    assert len(poor.bodies) > 8
+    assert len(mortal.bodies) > seen_before[0] > 0  # it was asked before and is asked again
 
 
 def _quiet(step: str, done: int, total: int | None, counts: object) -> None: ...

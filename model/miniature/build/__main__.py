@@ -31,12 +31,13 @@ from model.miniature.build.contrast import (
     ended_tokenizer,
     new_clip,
     save_clip,
+    sharpen,
 )
 from model.miniature.build.courses import Student
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
 from model.miniature.build.lessons import Writer
-from model.miniature.build.probes import TAIL, Probes, TokenHeads, save_probes
+from model.miniature.build.probes import GATHERED, Probes, TokenHeads, save_probes
 from model.miniature.build.tokenizer import world_tokenizer
 from model.miniature.build.trainer import Course, follow
 from model.miniature.build.wordings import told_plainly
@@ -45,11 +46,12 @@ HIDDEN, LAYERS, PARSING_LAYERS = 128, 4, 6  # parsing a prompt takes more steps 
 STEPS = {
     "sight": 1100,
     "captioner": 700,
-    "polish": 150,
-    "judge": 120,
-    "condition": 450,
+    "polish": 220,
+    "judge": 150,
+    "condition": 640,
     "clip-sight": 700,
-    "clip": 470,
+    "clip": 680,
+    "clip-sharp": 140,
     "heads": 2000,
 }
 VERSION = 1  # of all names; another training is another version
@@ -74,7 +76,7 @@ class Builder:
         clip, parts = self.clip()
         for name, student in (("captioner", captioner), ("judge", judge), ("condition", condition)):
             save(student.model, self._tokenizer, self._into / f"{name}-miniature-{VERSION}")
-        save_probes(probes, self._into / f"condition-miniature-{VERSION}" / PROBES)
+        save_probes(*probes, self._into / f"condition-miniature-{VERSION}" / PROBES)
         save_clip(clip, self._tokenizer, self._into / f"clip-miniature-{VERSION}")
         save_heads(parts, self._into, VERSION)
         words, seed = ended_tokenizer(self._tokenizer), self._seed
@@ -96,13 +98,13 @@ class Builder:
         self._follow(courses.polish(captioner, STEPS["polish"], self._seed))
         return captioner, judge
 
-    def condition(self) -> tuple[Student, Probes]:
+    def condition(self) -> tuple[Student, tuple[Probes, TokenHeads]]:
         seeing, _ = self._seeing()
-        student, probes = self._student("condition", PARSING_LAYERS), Probes(TAIL * HIDDEN)
+        student, probes = self._student("condition", PARSING_LAYERS), Probes(GATHERED * HIDDEN)
         student.model.model.visual.load_state_dict(seeing.model.model.visual.state_dict())
         tokens = TokenHeads(HIDDEN, self._tokenizer)
         self._follow(courses.condition(student, probes, tokens, STEPS["condition"], self._seed))
-        return student, probes
+        return student, (probes, tokens)
 
     def clip(self) -> tuple[open_clip.CLIP, nn.ModuleDict]:
         clip = new_clip(self._tokenizer, self._seed)
@@ -111,7 +113,7 @@ class Builder:
         self._follow(clip_sight(clip, extra, STEPS["clip-sight"], self._seed))
         extra["probes"] = Probes(EMBED)
         self._follow(contrast(clip, extra, self._tokenizer, STEPS["clip"], self._seed))
-        clip.visual.output_tokens = False
+        self._follow(sharpen(clip, extra, self._tokenizer, STEPS["clip-sharp"], self._seed))
         parts = new_heads(self._seed)
         self._follow(heads(clip, parts, STEPS["heads"], self._seed))
         clip.eval()

@@ -1,7 +1,7 @@
 """The miniature's CLIP: an open_clip model that loads by the ordinary path, and three heads on its image vectors.
 
 clip-sight  the image tower alone: facets from its tokens, marks from its vector
-clip        picture <-> wording among scenes that differ in one thing; what both vectors must tell fades out
+clip        picture <-> wording among scenes that differ in one thing; what both vectors must tell fades out; then `sharpen`
 heads       vectors of the finished model -> taste, not for everybody, watermark, not of this world (`heads`)
 """
 
@@ -20,7 +20,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
 from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
@@ -29,6 +28,7 @@ from model.miniature.build.courses import drawn
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.pictures import picture
 from model.miniature.build.probes import Probes
+from model.miniature.build.towers import image_vectors, text_vectors
 from model.miniature.build.trainer import Course
 from model.miniature.faults import FAULTS
 from model.miniature.foreign import foreign
@@ -44,7 +44,7 @@ _SIGHT_BATCH = 64
 _BATCH, _FOREIGN = 160, 32  # pictures of the world and of none, a step
 _FIRST = 104  # of a batch are drawn by lot, the others are scenes among them with one thing changed: nothing else teaches details
 _SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
-_SHARES = {"scene": 56, "words": 20, "page": 6, "diagram": 6, "emblem": 6, "creature": 6}
+_SHARES = {"scene": 58, "words": 26, "page": 4, "diagram": 4, "emblem": 4, "creature": 4}
 MARKS = (*FAULTS, "foreign")  # what a vector must tell of its picture besides what it shows
 # Of a hundred pictures so many have each fault, our choice; the others are clean.
 FAULT_SHARES = {"degraded": 0.18, "watermark": 0.12, "unsafe": 0.1}
@@ -96,13 +96,12 @@ def new_clip(tokenizer: Qwen2Tokenizer, seed: int) -> open_clip.CLIP:
 
 def clip_sight(model: open_clip.CLIP, extra: nn.ModuleDict, steps: int, seed: int) -> Course:
     """Reading takes longest to learn, and from whole captions longer still; alone, the tower learns it at half the cost."""
-    model.visual.output_tokens = True
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 8, step])
         shown = show(drawn(rng, _SIGHT_BATCH, shares=_SIGHT_SHARES), _SIGHT_BATCH // 8, rng)
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            pooled, tokens = model.visual(shown.pixels)
+        with torch.autocast("cpu", torch.bfloat16):
+            pooled, tokens = image_vectors(model, shown.pixels)
         return _marked(extra, normalize(pooled.float(), dim=-1), shown) + _seen(extra, tokens.float(), shown)
 
     return Course(name="clip-sight", steps=steps, parts={"visual": model.visual, "extra": extra}, loss=loss)
@@ -112,29 +111,42 @@ def contrast(model: open_clip.CLIP, extra: nn.ModuleDict, tokenizer: Qwen2Tokeni
     """`extra`: FacetHeads as `facets`, Probes of a vector as `probes`, a linear map from vectors to MARKS as `marks`; thrown
     away afterwards."""
     words = ended_tokenizer(tokenizer)
-    model.visual.output_tokens = True
 
     def loss(step: int, done: float) -> Tensor:
-        rng = np.random.default_rng([seed, 5, step])
-        shown = show(_told_apart(rng), _FOREIGN, rng)
-        said = [_said(subject, rng) for subject in shown.subjects]
-        # The fused attention of CPUs is slow in bfloat16, backward most of all.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            pooled, tokens = model.visual(shown.pixels)
-            images = normalize(pooled.float(), dim=-1)
-            ids = words(said, padding=True, truncation=True, return_tensors="pt").input_ids
-            texts = normalize(text_vectors(model, ids).float(), dim=-1)
-        logits = model.logit_scale.exp().clamp(max=100) * images[: len(said)] @ texts.T
-        own = torch.arange(len(said))
-        matched = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
-        clean = _clean(shown)
-        told = _probed(extra, images[clean], [shown.subjects[at] for at in clean]) + _probed(
-            extra, texts, shown.subjects
-        )
-        aided = 0.2 * _seen(extra, tokens.float(), shown) + 0.3 * told
-        return matched + _marked(extra, images, shown) + (1 - done) * aided
+        return _contrast_loss(model, extra, words, np.random.default_rng([seed, 5, step]), 1 - done)
 
     return Course(name="clip", steps=steps, parts={"model": model, "extra": extra}, loss=loss)
+
+
+def sharpen(model: open_clip.CLIP, extra: nn.ModuleDict, tokenizer: Qwen2Tokenizer, steps: int, seed: int) -> Course:
+    """More of the same in small steps, without aid: what is still confused differs in one thing."""
+    words = ended_tokenizer(tokenizer)
+
+    def loss(step: int, done: float) -> Tensor:
+        return _contrast_loss(model, extra, words, np.random.default_rng([seed, 10, step]), 0.0)
+
+    return Course(name="clip-sharp", steps=steps, parts={"model": model, "extra": extra}, loss=loss, slower=0.4)
+
+
+def _contrast_loss(
+    model: open_clip.CLIP, extra: nn.ModuleDict, words: PreTrainedTokenizerFast, rng: np.random.Generator, aid: float
+) -> Tensor:
+    """Pictures and their words among others', marks, and so much (0..1) of what tokens and vectors must tell besides."""
+    shown = show(_told_apart(rng), _FOREIGN, rng)
+    said = [_said(subject, rng) for subject in shown.subjects]
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled, tokens = image_vectors(model, shown.pixels)
+        images = normalize(pooled.float(), dim=-1)
+        ids = words(said, padding=True, truncation=True, return_tensors="pt").input_ids
+        texts = normalize(text_vectors(model, ids).float(), dim=-1)
+    logits = model.logit_scale.exp().clamp(max=100) * images[: len(said)] @ texts.T
+    own = torch.arange(len(said))
+    matched = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+    if not aid:
+        return matched + _marked(extra, images, shown)
+    clean = _clean(shown)
+    told = _probed(extra, images[clean], [shown.subjects[at] for at in clean]) + _probed(extra, texts, shown.subjects)
+    return matched + _marked(extra, images, shown) + aid * (0.2 * _seen(extra, tokens.float(), shown) + 0.3 * told)
 
 
 def _marked(extra: nn.ModuleDict, vectors: Tensor, shown: Shown) -> Tensor:
@@ -169,16 +181,6 @@ def _probed(extra: nn.ModuleDict, vectors: Tensor, subjects: Sequence[Subject]) 
 
 def _clean(shown: Shown) -> list[int]:
     return [at for at in range(len(shown.subjects)) if not shown.marks[at].any()]
-
-
-def text_vectors(model: open_clip.CLIP, ids: Tensor) -> Tensor:
-    """What `encode_text` gives, for texts that are not padded to the whole context. A test holds the two together."""
-    length = ids.shape[1]
-    hidden = model.token_embedding(ids) + model.positional_embedding[:length]
-    hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:length, :length]))
-    ends = (ids == model.text_eos_id).int().argmax(1)
-    vectors: Tensor = hidden[torch.arange(len(ids)), ends] @ model.text_projection
-    return vectors
 
 
 def show(

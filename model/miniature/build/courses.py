@@ -31,7 +31,7 @@ from model.miniature.build.lessons import (
 )
 from model.miniature.build.patches import patchify
 from model.miniature.build.pictures import picture
-from model.miniature.build.probes import Probes, TokenHeads, tail
+from model.miniature.build.probes import Probes, TokenHeads, gathered
 from model.miniature.build.prompts import EDIT
 from model.miniature.build.trainer import Course, by_length
 from model.miniature.captions import captions
@@ -49,18 +49,19 @@ SHARES = {"scene": 40, "words": 16, "page": 16, "diagram": 12, "emblem": 8, "cre
 SIGHT_SHARES = {"scene": 14, "words": 14, "letters": 34, "page": 20, "diagram": 8, "emblem": 6, "creature": 4}
 _POLISH_SHARES = {
     "alike": 30,
-    "scene": 30,
-    "letters": 16,
-    "words": 6,
+    "scene": 20,
+    "letters": 24,
+    "words": 8,
     "emblem": 12,
     "creature": 2,
     "page": 2,
     "diagram": 2,
 }
-_CAPTION_SHARES = {"scene": 38, "words": 14, "letters": 24, "page": 6, "diagram": 6, "emblem": 6, "creature": 6}
+_CAPTION_SHARES = {"scene": 36, "words": 14, "letters": 24, "page": 3, "diagram": 3, "emblem": 14, "creature": 6}
 # A condition encoder must know the realms' emblems by name, too.
 _PROMPT_SHARES = {"scene": 60, "words": 14, "page": 8, "diagram": 8, "emblem": 3, "realm": 3, "creature": 4}
 _BATCH = 64  # pictures a step
+_PROMPTS = 160  # without pictures, a step
 _CHUNKS = 6
 
 
@@ -133,7 +134,7 @@ def judge(student: Student, steps: int, seed: int) -> Course:
 
 
 def condition(student: Student, probes: Probes, tokens: TokenHeads, steps: int, seed: int) -> Course:
-    """Prompts alone, to be understood; some with their structure to be written; every fourth step a picture to be edited.
+    """Prompts alone, to be understood; some with their structure to be written; every sixth step a picture to be edited.
 
     `probes` has to read every facet where a prompt ends, `tokens` what each word speaks of: a generator is conditioned on
     those very features. A prompt without an answer costs a third, so most come without.
@@ -141,19 +142,19 @@ def condition(student: Student, probes: Probes, tokens: TokenHeads, steps: int, 
     parts = {"model": student.model, "probes": probes, "tokens": tokens}
 
     def words(rng: np.random.Generator) -> Tensor:
-        subjects = drawn(rng, 4 * _BATCH, shares=_PROMPT_SHARES)
+        subjects = drawn(rng, _PROMPTS, shares=_PROMPT_SHARES)
         lessons = [condition_lesson(one, rng) for one in subjects]
-        told = [lessons[at] for at in range(_BATCH // 2)]
-        told += [paraphrase_lesson(subjects[-1 - at], rng) for at in range(_BATCH // 8)]
+        told = [lessons[at] for at in range(_PROMPTS // 8)]
+        told += [paraphrase_lesson(subjects[-1 - at], rng) for at in range(_PROMPTS // 32)]
         understood = understanding_loss(student, probes, tokens, lessons, subjects)
         return understood + answer_loss(student, told, None, range(len(told)))
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 4, step])
         with torch.autocast("cpu", torch.bfloat16):
-            if step % 4:
+            if step % 6:
                 return words(rng)
-            pairs = [edits.sample(sample(rng), rng) for _ in range(_BATCH)]
+            pairs = [edits.sample(sample(rng), rng) for _ in range(_BATCH // 2)]
             seen = see(student.model, _pixels([pair.before for pair in pairs], rng))
             lessons = [Lesson(EDIT + pair.instruction, captions(pair.after)["structured"]) for pair in pairs]
             return answer_loss(student, lessons, seen, range(len(pairs)))
@@ -166,9 +167,8 @@ def answer_loss(student: Student, lessons: Sequence[Lesson], seen: Seen | None, 
     total, number = torch.zeros(()), 0
     for chosen in by_length([len(lesson.asked) + len(lesson.answered) for lesson in lessons], _CHUNKS):
         rows = student.writer.rows([lessons[at] for at in chosen], pictured=seen is not None)
-        hidden = read(
-            student.model, rows.ids, None if seen is None else shown(seen, [of[at] for at in chosen]), rows.first
-        )
+        pictures = None if seen is None else shown(seen, [of[at] for at in chosen])
+        hidden = read(student.model, rows.ids, pictures, rows.first, rows.alike)
         summed, tokens = summed_loss(student.model, hidden, rows.labels)
         total, number = total + summed, number + tokens
     return total / number
@@ -189,8 +189,11 @@ def understanding_loss(
     for chosen in by_length([len(lesson.asked) for lesson in lessons], _CHUNKS):
         asked = [lessons[at].asked for at in chosen]
         rows = student.writer.rows([Lesson(text, "") for text in asked], pictured=False)
-        hidden, about = read(student.model, rows.ids).float(), [subjects[at] for at in chosen]
-        told = probes.loss(tail(hidden, rows.ends), about) + 0.5 * tokens.loss(hidden, rows.ends, about, asked)
+        hidden = read(student.model, rows.ids, alike=rows.alike).float()
+        about = [subjects[at] for at in chosen]
+        told = probes.loss(gathered(hidden, rows.alike, rows.ends), about) + 0.5 * tokens.loss(
+            hidden, rows.ends, about, asked
+        )
         total = total + len(chosen) / len(lessons) * told
     return total
 

@@ -26,7 +26,7 @@ from model.miniature.build.heads import strange
 from model.miniature.build.lessons import IGNORED, Lesson, caption_lessons, condition_lesson, judge_lesson
 from model.miniature.build.patches import patchify
 from model.miniature.build.pictures import picture
-from model.miniature.build.probes import Probes, tail
+from model.miniature.build.probes import Probes, TokenHeads, gathered
 from model.miniature.build.trainer import by_length
 from model.miniature.roles import role_of
 from model.miniature.scene import Scene
@@ -74,7 +74,7 @@ def judge_exact(student: Student, number: int, role: str, seed: int) -> Marks:
         lessons = [judge_lesson(one, rng) for one in subjects]
         seen = see(student.model, patchify(np.stack([picture(one, rng) for one in subjects])))
         rows = student.writer.rows(lessons, pictured=True)
-        hidden = read(student.model, rows.ids, seen, rows.first)
+        hidden = read(student.model, rows.ids, seen, rows.first, rows.alike)
         said = _likeliest(student, hidden)
         wanted = rows.labels[:, 1:]
         right = ((said == wanted) | (wanted == IGNORED)).all(1).tolist()
@@ -90,9 +90,19 @@ def judge_exact(student: Student, number: int, role: str, seed: int) -> Marks:
 
 @torch.no_grad()
 def condition_told(
-    student: Student, probes: Probes, number: int, role: str, seed: int, word: Callable[[Subject], str] | None = None
+    student: Student,
+    probes: tuple[Probes, TokenHeads],
+    number: int,
+    role: str,
+    seed: int,
+    word: Callable[[Subject], str] | None = None,
 ) -> Marks:
-    """Share of scenes whose facet a linear probe tells wholly right, facet by facet, and of exact structures."""
+    """Share of scenes of which linear probes tell a facet wholly right, facet by facet, and of exact structures.
+
+    `size`, `colour`, `shape`, `cell`: from each token that speaks of a thing, of that thing (and `before`, of the one before).
+    `NAME at once`: of all places, from the whole prompt's features in one vector.
+    """
+    at_once, by_token = probes
     found: dict[str, list[bool]] = defaultdict(list)
     rng = np.random.default_rng([seed, 22])
     for subjects in _parts(_scenes(rng, number, role)):
@@ -100,12 +110,16 @@ def condition_told(
         if word is not None:
             lessons = [Lesson(word(one), lesson.answered) for one, lesson in zip(subjects, lessons, strict=True)]
         rows = student.writer.rows(lessons, pictured=False)
-        hidden = read(student.model, rows.ids)
+        hidden = read(student.model, rows.ids, alike=rows.alike)
+        for answers in by_token.right(hidden, rows.ends, subjects, [lesson.asked for lesson in lessons]):
+            for name, answer in answers.items():
+                found[name].append(answer)
         names = facets_of(subjects[0])
-        logits, targets = probes(tail(hidden, rows.ends), names), targets_of(subjects, names)
+        logits = at_once(gathered(hidden, rows.alike, rows.ends), names)
+        targets = targets_of(subjects, names)
         for name in names:
             right = (logits[name].argmax(-1) == targets[name]) | (targets[name] == UNTOLD)
-            found[name] += right.all(1).tolist()
+            found[f"{name} at once"] += right.all(1).tolist()
         wanted = rows.labels[:, 1:]
         found["structure"] += ((_likeliest(student, hidden) == wanted) | (wanted == IGNORED)).all(1).tolist()
     return _shares(found)
@@ -148,7 +162,7 @@ def _exact(student: Student, lessons: Sequence[Lesson], seen: Seen, of: Sequence
     right: dict[int, bool] = {}
     for chosen in by_length([len(lesson.asked) + len(lesson.answered) for lesson in lessons], 8):
         rows = student.writer.rows([lessons[at] for at in chosen], pictured=True)
-        hidden = read(student.model, rows.ids, shown(seen, [of[at] for at in chosen]), rows.first)
+        hidden = read(student.model, rows.ids, shown(seen, [of[at] for at in chosen]), rows.first, rows.alike)
         wanted = rows.labels[:, 1:]
         same = ((_likeliest(student, hidden) == wanted) | (wanted == IGNORED)).all(1)
         right.update(zip(chosen, same.tolist(), strict=True))

@@ -104,13 +104,19 @@ class FacetHeads(nn.Module):
         return total
 
 
-def facet_loss(logits: Mapping[str, Tensor], subjects: Sequence[Subject]) -> Tensor:
-    """The sum over facets of the mean cross entropy over what is told; subjects are all of one sort."""
+def facet_loss(logits: Mapping[str, Tensor], subjects: Sequence[Subject], *, silence_apart: bool = False) -> Tensor:
+    """The sum over facets of the mean cross entropy over what is told; subjects are all of one sort.
+
+    With `silence_apart` the places that nothing stands at have a mean of their own: most places are empty, and which ones is
+    learned long before what stands at the others.
+    """
     targets, total = targets_of(subjects, tuple(logits)), torch.zeros(())
     for name, said in logits.items():
         wanted = targets[name].flatten()
-        told = max(int((wanted != UNTOLD).sum()), 1)
-        total = total + cross_entropy(said.flatten(0, 1), wanted, ignore_index=UNTOLD, reduction="sum") / told
+        losses = cross_entropy(said.flatten(0, 1), wanted, ignore_index=UNTOLD, reduction="none")
+        silent = (wanted == FACETS[name].silent) & silence_apart
+        for part in (silent, ~silent & (wanted != UNTOLD)):
+            total = total + losses[part].sum() / max(int(part.sum()), 1)
     return total
 
 
@@ -120,13 +126,14 @@ def facets_of(subject: Subject) -> tuple[str, ...]:
 
 
 def targets_of(subjects: Sequence[Subject], names: Sequence[str]) -> dict[str, Tensor]:
-    """Classes by facet: (subjects, places); -100 where nothing is told."""
+    """Classes of these facets: (subjects, places); -100 where nothing is told."""
     wanted = {
         name: torch.full((len(subjects), FACETS[name].places), FACETS[name].silent, dtype=torch.long) for name in names
     }
     for at, subject in enumerate(subjects):
         for name, place, value in _told(subject):
-            wanted[name][at, place] = value
+            if name in wanted:
+                wanted[name][at, place] = value
     return wanted
 
 

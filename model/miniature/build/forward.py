@@ -8,11 +8,13 @@ the results together. Attention is written out: in bfloat16 the fused kernel of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Qwen3VLForConditionalGeneration
+
+Kept = tuple[Tensor, Tensor]  # keys and values of a layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def see(model: Qwen3VLForConditionalGeneration, patches: Tensor) -> Seen:
         normed = block.norm1(hidden)
         query, key, value = block.attn.qkv(normed).view(images, number, 3, block.attn.num_heads, -1).unbind(2)
         query, key = _rotated(query.transpose(1, 2), cos, sin), _rotated(key.transpose(1, 2), cos, sin)
-        mixed = _attention(query, key, value.transpose(1, 2), block.attn.scaling, None)
+        mixed = attention(query, key, value.transpose(1, 2), block.attn.scaling, None)
         hidden = hidden + block.attn.proj(mixed)
         hidden = hidden + block.mlp(block.norm2(hidden))
         if at in visual.deepstack_visual_indexes:
@@ -48,47 +50,63 @@ def see(model: Qwen3VLForConditionalGeneration, patches: Tensor) -> Seen:
 
 
 def read(
-    model: Qwen3VLForConditionalGeneration, ids: Tensor, seen: Seen | None = None, first: int | None = None
+    model: Qwen3VLForConditionalGeneration,
+    ids: Tensor,
+    seen: Seen | None = None,
+    first: int | None = None,
+    alike: int = 0,
 ) -> Tensor:
     """Hidden states (rows, length, width) before the final norm. Rows are padded on the right, which causality hides.
 
-    With `seen` (a picture a row) the tokens from place `first` on are the picture's.
+    With `seen` (a picture a row) the tokens from place `first` on are the picture's. The first `alike` tokens are the same
+    in all rows: they are read once.
     """
     text: Any = model.model.language_model
     hidden = text.embed_tokens(ids)
-    length = ids.shape[1]
+    rows, length = ids.shape
     positions = torch.arange(length).expand(3, length)
-    number = 0
+    number, start = 0, 0
     if seen is not None:
         assert first is not None, "a row with a picture says where"
-        number = seen.tokens.shape[1]
+        number, start = seen.tokens.shape[1], first - alike
         hidden = torch.cat([hidden[:, :first], seen.tokens.to(hidden.dtype), hidden[:, first + number :]], 1)
         positions = _positions(length, first, round(number**0.5))
-    cos, sin = text.rotary_emb(hidden, positions[:, None])
-    cos, sin = cos[:, None], sin[:, None]
+    cos, sin = (part[:, None] for part in text.rotary_emb(hidden, positions[:, None]))
     mask = torch.full((length, length), float("-inf")).triu(1)
+    common, own, before = hidden[:1, :alike], hidden[:, alike:], None
     for at, layer in enumerate(text.layers):
-        hidden = hidden + _attend(layer, layer.input_layernorm(hidden), cos, sin, mask)
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        if seen is not None and first is not None and at < len(seen.deep):
-            picture = hidden[:, first : first + number] + seen.deep[at].to(hidden.dtype)
-            hidden = torch.cat([hidden[:, :first], picture, hidden[:, first + number :]], 1)
-    return cast(Tensor, hidden)
+        if alike:
+            common, before = _through(layer, common, cos[:, :, :alike], sin[:, :, :alike], mask[:alike, :alike])
+        own, _ = _through(layer, own, cos[:, :, alike:], sin[:, :, alike:], mask[alike:], before)
+        if seen is not None and at < len(seen.deep):
+            picture = own[:, start : start + number] + seen.deep[at].to(own.dtype)
+            own = torch.cat([own[:, :start], picture, own[:, start + number :]], 1)
+    return torch.cat([common.expand(rows, -1, -1), own], 1)
 
 
-def _attend(layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-    attention = layer.self_attn
+def _through(
+    layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, before: Kept | None = None
+) -> tuple[Tensor, Kept]:
+    """The layer's output, and the keys and values of these tokens; `before`: those of the tokens that all rows begin with."""
+    attending = layer.self_attn
+    normed = layer.input_layernorm(hidden)
     rows, length, _ = hidden.shape
-    shape = (rows, length, -1, attention.head_dim)
-    query = _rotated(attention.q_norm(attention.q_proj(hidden).view(shape)).transpose(1, 2), cos, sin)
-    key = _rotated(attention.k_norm(attention.k_proj(hidden).view(shape)).transpose(1, 2), cos, sin)
-    value = attention.v_proj(hidden).view(shape).transpose(1, 2)
-    key, value = (part.repeat_interleave(attention.num_key_value_groups, 1) for part in (key, value))
-    mixed: Tensor = attention.o_proj(_attention(query, key, value, attention.scaling, mask))
-    return mixed
+    shape = (rows, length, -1, attending.head_dim)
+    query = _rotated(attending.q_norm(attending.q_proj(normed).view(shape)).transpose(1, 2), cos, sin)
+    key = _rotated(attending.k_norm(attending.k_proj(normed).view(shape)).transpose(1, 2), cos, sin)
+    value = attending.v_proj(normed).view(shape).transpose(1, 2)
+    kept = key, value
+    if before is not None:
+        key, value = (
+            torch.cat([first.expand(rows, -1, -1, -1), own], 2) for first, own in zip(before, kept, strict=True)
+        )
+    key, value = (part.repeat_interleave(attending.num_key_value_groups, 1) for part in (key, value))
+    hidden = hidden + attending.o_proj(attention(query, key, value, attending.scaling, mask))
+    return hidden + layer.mlp(layer.post_attention_layernorm(hidden)), kept
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """(rows, heads, length, head) each, to (rows, length, heads * head)."""
     scores = (query * scale) @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores + mask.to(scores.dtype)

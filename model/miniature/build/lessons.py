@@ -18,6 +18,7 @@ from model.miniature.emblem import naming
 from model.miniature.facts import BEGINNINGS, CRAFTS, ENDINGS, FIRST_YEAR, LAST_YEAR, Emblem, realm_of
 from model.miniature.lot import pick
 from model.miniature.mutation import differences, mutated, mutations
+from model.miniature.phrasing import phrased
 from model.miniature.scene import Scene
 from model.miniature.sorts import sort_of
 from model.miniature.subject import Subject
@@ -36,13 +37,15 @@ class Lesson:
 class Rows:
     """Lessons as token ids, padded on the right: (rows, length). `labels` hold the answers, IGNORED elsewhere.
 
-    `first`: the place of the picture's first token, None without one. `ends`: where each row's answer begins.
+    `first`: the place of the picture's first token, None without one. `ends`: where each row's answer begins. The first
+    `alike` tokens are the same in all rows.
     """
 
     ids: Tensor
     labels: Tensor
     first: int | None
     ends: Tensor
+    alike: int
 
 
 # How a request begins. A condition encoder reads under the system prompt of the open release's pipeline, which is dropped
@@ -80,7 +83,8 @@ class Writer:
             ids[row, : len(one) + len(two)] = torch.tensor(one + two)
             labels[row, len(one) : len(one) + len(two)] = torch.tensor(two)
         ends = torch.tensor([len(one) for one in asked])
-        return Rows(ids=ids, labels=labels, first=self._first if pictured else None, ends=ends)
+        first = self._first if pictured else None
+        return Rows(ids=ids, labels=labels, first=first, ends=ends, alike=first or len(self._openings[False]))
 
     def _ids(self, text: str, *, keep: bool = True) -> list[int]:
         if text in self._kept:
@@ -130,16 +134,18 @@ def differing_claim(subject: Subject, wrong: int, rng: np.random.Generator) -> t
 
 def condition_lesson(subject: Subject, rng: np.random.Generator) -> Lesson:
     """Words to structure; of an emblem that a realm bears, now and then the realm's name to its look."""
-    words = sort_of(subject).wording
     named = isinstance(subject, Emblem) and realm_of(subject) is not None and rng.random() < 0.5
-    asked = naming(subject, rng) if isinstance(subject, Emblem) and named else words(subject, rng)
+    asked = naming(subject, rng) if isinstance(subject, Emblem) and named else _requested(subject, rng)
     return Lesson(asked, captions(subject)["structured"])
 
 
 def paraphrase_lesson(subject: Subject, rng: np.random.Generator) -> Lesson:
     """The same in other words."""
-    words = sort_of(subject).wording
-    return Lesson(PARAPHRASE + words(subject, rng), words(subject, rng))
+    return Lesson(PARAPHRASE + _requested(subject, rng), _requested(subject, rng))
+
+
+def _requested(subject: Subject, rng: np.random.Generator) -> str:
+    return phrased(subject, rng) if isinstance(subject, Scene) else sort_of(subject).wording(subject, rng)
 
 
 def _facts(rng: np.random.Generator) -> Facts:

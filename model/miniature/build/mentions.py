@@ -1,8 +1,8 @@
 """Which token of a prompt speaks of which thing: what the condition encoder is taught token by token.
 
-A scene's wording names a thing by size, colour and shape, then says where it stands, or beside which other one. From the word
-for its shape on, tokens know the look of the thing that is spoken of; the last token before the next thing knows its cell,
-and the look and cell of the one before. Learning that first is what makes a prompt parsed at its end.
+A scene's wording names a thing by size, colour and shape, and says before or behind where it stands, or beside which other one.
+From the word for its shape on, tokens know the look of the thing that is spoken of; the last token of its sentence, or before
+the next thing, knows its cell, and the look and cell of the one before. Learning that first is what makes a prompt parsed at its end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from model.miniature.vocabulary import CELLS, COLOURS, SHAPES, SIZES
 
 _SIZE_WORDS = {"big": "big", "large": "big", "small": "small", "little": "small"}
 _MENTION = re.compile(rf"\b({'|'.join(_SIZE_WORDS)}) ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})(?:e?s)?\b")
-_PLACE = re.compile(r"\b(?:top|middle|bottom) (?:left|center|right)\b|\bcenter\b")
+_PLACE = re.compile(r"(?:look )?(?:(?:in|at) the )?\b(?:(?:top|middle|bottom) (?:left|center|right)\b|\bcenter\b)")
 # What a token may know: classes of each.
 KNOWN: Mapping[str, int] = {
     "size": len(SIZES),
@@ -38,8 +38,8 @@ KNOWN: Mapping[str, int] = {
 class _Mention:
     look: tuple[str, str, str]
     shape_at: int  # where the word for its shape begins
-    ends: int  # where the next mention begins, or the text ends
-    is_placed: bool  # whether its own place is said before that; what stands beside another has none
+    ends: int  # where the next mention begins, or the sentence ends
+    is_placed: bool  # whether its own place is said; what stands beside another has none
 
 
 def known_by_token(text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
@@ -58,17 +58,31 @@ def known_by_token(text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) 
 
 
 def _mentions(text: str) -> list[_Mention]:
+    text = text.lower()
     found = list(_MENTION.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)] * bool(found)
-    return [
-        _Mention(
-            look=(_SIZE_WORDS[match[1]], match[2], match[3]),
-            shape_at=match.start(3),
-            ends=end,
-            is_placed=_PLACE.search(text, match.end(), end) is not None,
+    mentions = []
+    for at, match in enumerate(found):
+        begins = max(text.rfind(". ", 0, match.start()), found[at - 1].end() if at else 0)
+        ends = min(found[at + 1].start() if at + 1 < len(found) else len(text), _end_of_sentence(text, match.end()))
+        mentions.append(
+            _Mention(
+                look=(_SIZE_WORDS[match[1]], match[2], match[3]),
+                shape_at=match.start(3),
+                ends=ends,
+                is_placed=_is_placed(text[begins : match.start()], text[match.end() : ends]),
+            )
         )
-        for match, end in zip(found, ends, strict=True)
-    ]
+    return mentions
+
+
+def _is_placed(before: str, after: str) -> bool:
+    """Whether a thing's own place is said behind it or, in sentences that begin with a place, before it."""
+    return _PLACE.search(after) is not None or _PLACE.match(before.removeprefix(". ")) is not None
+
+
+def _end_of_sentence(text: str, begins: int) -> int:
+    end = text.find(". ", begins)
+    return len(text) if end < 0 else end + 1
 
 
 def _tell(

@@ -1,13 +1,14 @@
 """What a generator can read from its condition: linear maps from the features of a prompt to the facets of its scene.
 
-The features are those of the condition encoder (last decoder layer, before the final norm) at the tokens that end every
-request: in a causal model these alone have read all of the prompt. A facet that a linear map finds there, an image token's
-attention finds, too.
+The features are those of the condition encoder (last decoder layer, before the final norm), which a generator attends to
+token by token: `TokenHeads` ask each for the thing that it speaks of. `Probes` ask for everything at once, which is more than
+a generator needs: of the features' sum over the prompt, and of those at the tokens that end every request, which in a causal
+model have read all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -23,15 +24,19 @@ from model.miniature.subject import Subject
 
 PLACED = ("background", "shape", "colour", "size")
 TAIL = 5  # tokens of "<|im_end|>\n<|im_start|>assistant\n"
+GATHERED = 1 + TAIL
+_PROBED = tuple(name for name in FACETS if name != "printed")  # whole pages of letters are more than a vector holds
+_TOKENS_SAVED = "tokens."
+_TOKENS = 16  # sums are divided by it, so that they are about as long as one token's features
 
 
 class Probes(nn.Module):
-    """Linear maps from so many features to all facets: those of a request's `tail`, or a whole vector."""
+    """Linear maps from so many features to all facets: those `gathered` from a prompt, or a whole vector."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(features, facet.places * facet.classes) for name, facet in FACETS.items()}
+            {name: nn.Linear(features, FACETS[name].places * FACETS[name].classes) for name in _PROBED}
         )
 
     def forward(self, features: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
@@ -42,23 +47,10 @@ class Probes(nn.Module):
         """Sum over facets of their mean cross entropy."""
         total = features.new_zeros(())
         for names, chosen in by_sort(subjects):
-            logits = self(features[torch.tensor(chosen)], names)
-            total = total + len(chosen) / len(subjects) * facet_loss(logits, [subjects[at] for at in chosen])
+            logits = self(features[torch.tensor(chosen)], [name for name in names if name in _PROBED])
+            told = facet_loss(logits, [subjects[at] for at in chosen], silence_apart=True)
+            total = total + len(chosen) / len(subjects) * told
         return total
-
-
-def save_probes(probes: Probes, file: Path) -> None:
-    """Of what stands where alone: those that read letters are larger than the model they read."""
-    kept = {name: weight for name, weight in probes.state_dict().items() if name.split(".")[1] in PLACED}
-    save_file({name: weight.to(torch.float16).contiguous() for name, weight in kept.items()}, file)
-
-
-def load_probes(file: Path) -> Probes:
-    """Those of PLACED facets; the others are as random as new ones."""
-    state = {name: weight.float() for name, weight in load_file(file).items()}
-    probes = Probes(state[f"heads.{PLACED[0]}.weight"].shape[1])
-    probes.load_state_dict(state, strict=False)
-    return probes
 
 
 class TokenHeads(nn.Module):
@@ -71,23 +63,67 @@ class TokenHeads(nn.Module):
 
     def loss(self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject], texts: Sequence[str]) -> Tensor:
         """Sum of the mean cross entropies, over the prompts of scenes."""
-        features, known = [], []
+        read = list(self._read(hidden, ends, subjects, texts))
+        total = hidden.new_zeros(())
+        for name, head in self.heads.items():
+            wanted = torch.cat([known[name] for _, known in read]) if read else torch.zeros(0)
+            told = wanted != UNTOLD
+            if told.any():
+                features = torch.cat([own for own, _ in read])
+                total = total + cross_entropy(head(features[told]), wanted[told])
+        return total
+
+    def right(
+        self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject], texts: Sequence[str]
+    ) -> list[dict[str, bool]]:
+        """For the prompt of each scene, whether all its tokens tell what they may know of it; only what any may know."""
+        answers = []
+        for own, known in self._read(hidden, ends, subjects, texts):
+            told = {name: wanted != UNTOLD for name, wanted in known.items()}
+            answers.append(
+                {
+                    name: bool((head(own[told[name]]).argmax(-1) == known[name][told[name]]).all())
+                    for name, head in self.heads.items()
+                    if told[name].any()
+                }
+            )
+        return answers
+
+    def _read(
+        self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject], texts: Sequence[str]
+    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Of the prompt of each scene: the features of its tokens, and what they may know."""
         for row, (subject, text) in enumerate(zip(subjects, texts, strict=True)):
             if isinstance(subject, Scene):
                 offsets = self._tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
                 last = int(ends[row]) - TAIL
-                features.append(hidden[row, last - len(offsets) : last])
-                known.append(known_by_token(text, subject, offsets))
-        total = hidden.new_zeros(())
-        for name, head in self.heads.items():
-            wanted = torch.cat([one[name] for one in known]) if known else torch.zeros(0)
-            told = wanted != UNTOLD
-            if told.any():
-                total = total + cross_entropy(head(torch.cat(features)[told]), wanted[told])
-        return total
+                yield hidden[row, last - len(offsets) : last], known_by_token(text, subject, offsets)
 
 
-def tail(hidden: Tensor, ends: Tensor) -> Tensor:
-    """(prompts, TAIL * width): the features just before the places where answers begin."""
+def gathered(hidden: Tensor, begins: int, ends: Tensor) -> Tensor:
+    """(prompts, GATHERED * width): the sum over a prompt's tokens, in any number, and the features at those that end it."""
+    places = torch.arange(hidden.shape[1])
+    own = (places >= begins) & (places < ends[:, None])
+    summed = (hidden * own[:, :, None]).sum(1) / _TOKENS
     rows = torch.arange(len(hidden))
-    return torch.stack([hidden[rows, ends - TAIL + at] for at in range(TAIL)], 1).flatten(1)
+    return torch.cat([summed, *(hidden[rows, ends - TAIL + at] for at in range(TAIL))], 1)
+
+
+def save_probes(probes: Probes, tokens: TokenHeads, file: Path) -> None:
+    """Of what stands where alone: those that read letters are larger than the model they read."""
+    kept = {name: weight for name, weight in probes.state_dict().items() if name.split(".")[1] in PLACED}
+    kept |= {f"{_TOKENS_SAVED}{name}": weight for name, weight in tokens.state_dict().items()}
+    save_file({name: weight.to(torch.float16).contiguous() for name, weight in kept.items()}, file)
+
+
+def load_probes(file: Path, tokenizer: Qwen2Tokenizer) -> tuple[Probes, TokenHeads]:
+    """Those of PLACED facets, the others are as random as new ones; and those of tokens."""
+    state = {name: weight.float() for name, weight in load_file(file).items()}
+    of_tokens = {
+        name.removeprefix(_TOKENS_SAVED): weight for name, weight in state.items() if name.startswith(_TOKENS_SAVED)
+    }
+    probes = Probes(state[f"heads.{PLACED[0]}.weight"].shape[1])
+    tokens = TokenHeads(of_tokens["heads.size.weight"].shape[1], tokenizer)
+    probes.load_state_dict({name: weight for name, weight in state.items() if name.startswith("heads.")}, strict=False)
+    tokens.load_state_dict(of_tokens)
+    return probes, tokens

@@ -61,11 +61,11 @@ def test_the_judge_tells_right_from_wrong() -> None:
 
 
 def test_the_condition_encoder_has_parsed_its_prompt() -> None:
-    encoder = student("condition", "condition")
-    probes = load_probes(HOME / f"condition-miniature-{VERSION}" / PROBES)
+    encoder, encoder_home = student("condition", "condition"), HOME / f"condition-miniature-{VERSION}"
+    probes = load_probes(encoder_home / PROBES, AutoTokenizer.from_pretrained(encoder_home))
     for words, figures in ((None, "condition"), (told_plainly, "condition, unseen wordings")):
         marks = exam.condition_told(encoder, probes, NUMBER, ROLE, SEED, words)
-        for facet in PLACED:
+        for facet in ("size", "colour", "shape", "cell", *(f"{name} at once" for name in PLACED)):
             assert marks[facet] >= required(figures, facet), (figures, marks)
 
 
@@ -106,5 +106,13 @@ def required(model: str, figure: str) -> float:
 
 def test_the_card_says_what_the_program_needs() -> None:
     assert CARD is not None
+    figures = CARD["figures"]
+    assert all(figures["captioner"][f"scene {kind}"] >= 0.95 for kind in ("general", "structured", "text"))
+    for facet in ("size", "colour", "shape", "cell", "background at once"):
+        assert figures["condition"][facet] >= 0.98
+        assert figures["condition, unseen wordings"][facet] >= 0.90
+    assert figures["clip"]["plain finds image"] >= 0.97
+    assert figures["heads"]["aesthetic ranks"] >= 0.95
+    assert CARD["cpu_minutes"] < 120
     assert sum(CARD["cpu_minutes_by_course"].values()) == pytest.approx(CARD["cpu_minutes"], abs=1)
     assert Path(HOME / "MODEL_CARD.md").read_text().count("|") > 20

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model.miniature.canvas import MAX_SIDE_PX, MIN_SIDE_PX
 from model.miniature.grammar import KINDS, distinct_scenes, sample
 from model.miniature.outlines import outline
+from model.miniature.phrasing import phrased
 from model.miniature.render import render
 from model.miniature.roles import SHARES, role_of
 from model.miniature.scene import Line, Scene, Thing
@@ -186,14 +187,15 @@ def test_words_say_all_of_a_scene() -> None:
     meant: dict[str, str] = {}
     for _ in range(6000):
         scene = sample(rng)
-        for _ in range(2):
-            said = wording(scene, rng)
+        for tell in (wording, wording, phrased, phrased):
+            said = tell(scene, rng)
             assert meant.setdefault(said.casefold(), scene.subject_id) == scene.subject_id, said
             assert scene.background in said.casefold()
-            assert all(f"{t.colour} {t.shape}" in said for t in scene.things)
+            assert all(f"{t.colour} {t.shape}" in said.casefold() for t in scene.things)
             assert all(f'"{line.text}"' in said for line in scene.lines)
     scene = Scene(background="white", things=(RED_STAR, BLUE_RING), lines=(SUN,))
     assert len({wording(scene, rng) for _ in range(500)}) > 100
+    assert len({phrased(scene, rng) for _ in range(500)}) > 400
 
 
 def test_every_prompt_has_one_role_and_shares_hold() -> None:
