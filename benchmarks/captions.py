@@ -26,7 +26,7 @@ from pipelines.judging import init_workspace, open_workspace
 from pipelines.measure import measure
 from pipelines.profiles import find_weights
 
-PICTURES, TURNS, SIDE_PX, IN_FLIGHT, KIND = 500, 5, 128, 32, "general"
+PICTURES, TURNS, SIDE_PX, IN_FLIGHT, KIND = 1500, 3, 128, 32, "general"
 SHARE = 0.95
 
 
