@@ -1,8 +1,8 @@
 """Does each kind of caption earn its place? A small CLIP is trained at equal steps on all kinds, and on all but one; each kind's
 suite asks it to find pictures by that kind's words.
 
-Every row starts from the same weights and sees the same pictures: where a caption of the dropped kind would be told, another
-kind of the same picture is.
+Every row starts from the same weights, the bundled image tower, which can read, and a new text tower; and it sees the same
+pictures: where a caption of the dropped kind would be told, another kind of the same picture is.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, normalize
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
 from benchmarks.figures import Figure, Findings
 from captioners import CAPTIONERS
+from flywheel.encoders.clip import WEIGHTS
 from model.miniature.build.contrast import ended_tokenizer, new_clip, normalized
 from model.miniature.build.courses import drawn
 from model.miniature.build.pictures import picture
@@ -28,8 +30,9 @@ from model.miniature.build.trainer import Course, follow
 from model.miniature.captions import captions
 from model.miniature.facts import Emblem, realm_of, realms
 from model.miniature.subject import Subject
+from pipelines.profiles import bundled_home
 
-STEPS, BATCH, SUITE = 220, 96, 128
+STEPS, BATCH, SUITE = 400, 96, 128
 KINDS = tuple(CAPTIONERS)
 _SHARES = {"scene": 40, "words": 35, "realm": 25}
 
@@ -42,7 +45,7 @@ def run(place: Path) -> Findings:
     table: dict[str, Mapping[str, float]] = {}
     for dropped in ("nothing", *KINDS):
         taught = [kind for kind in KINDS if kind != dropped]
-        clip = new_clip(tokenizer, 0)
+        clip = _started(tokenizer)
         follow(_course(clip, words, taught, dropped), place, lambda said: None)
         clip.eval()
         table[dropped] = {kind: _found(clip, words, kind, subjects) for kind, subjects in suites.items()}
@@ -64,6 +67,14 @@ def _drawn(table: Mapping[str, Mapping[str, float]]) -> str:
     head = ["| dropped | " + " | ".join(f"{kind} suite" for kind in KINDS) + " |", "|---" * (len(KINDS) + 1) + "|"]
     rows = [f"| {name} | " + " | ".join(f"{row[kind]:.2f}" for kind in KINDS) + " |" for name, row in table.items()]
     return "\n".join([*head, *rows])
+
+
+def _started(tokenizer: Qwen2Tokenizer) -> open_clip.CLIP:
+    clip, own = new_clip(tokenizer, 0), "visual."
+    bundled = load_file(bundled_home() / "clip-miniature-1" / WEIGHTS)
+    eyes = {name.removeprefix(own): weight.float() for name, weight in bundled.items() if name.startswith(own)}
+    clip.visual.load_state_dict(eyes)
+    return clip
 
 
 def _course(clip: open_clip.CLIP, words: PreTrainedTokenizerFast, taught: Sequence[str], name: str) -> Course:

@@ -163,6 +163,22 @@ _TABLES: Sequence[TableSpec] = (
         {"tag": TEXT, "image_id": TEXT, "actor": TEXT, "at": TEXT, "how": TEXT},
     ),
     _spec(
+        "failures",
+        "failure_id",
+        "a picture that a model made badly: what was asked of it, what is wrong, who says so",
+        {
+            "failure_id": TEXT,
+            "generation_id": TEXT,
+            "prompt": TEXT,
+            "reference_ids": pa.list_(TEXT),
+            "facets": pa.list_(TEXT),
+            "severity": pa.float64(),
+            "signal": TEXT,
+            "actor": TEXT,
+            "at": TEXT,
+        },
+    ),
+    _spec(
         "pairs",
         "pair_id",
         "an edit: reference images, target, instruction",

@@ -69,6 +69,23 @@ def search(workspace: Workspace, wanted: Wanted) -> Answer:
     return Answer(mode=mode, hits=tuple(_hits(workspace, ranked[: wanted.k], cosines)), lag=lag(workspace))
 
 
+def asked_in(workspace: Workspace, failure_id: str) -> str:
+    """The prompt of a failure: what a model should have made is what training data must show.
+
+    Raises UsageError for a failure that is not there, or one whose prompt is not known.
+    """
+    rows = workspace.query(
+        "SELECT prompt FROM failures JOIN wanted USING (failure_id)",
+        wanted=pa.table({"failure_id": pa.array([failure_id], pa.string())}),
+    ).to_pylist()
+    if not rows:
+        (there,) = workspace.query("SELECT count(*) AS n FROM failures").to_pylist()
+        raise UsageError(f"no failure {failure_id!r} among the {there['n']} of this workspace")
+    if not rows[0]["prompt"]:
+        raise UsageError(f"failure {failure_id!r} has no prompt to search by")
+    return str(rows[0]["prompt"])
+
+
 def _mode(workspace: Workspace, wanted: Wanted) -> Mode:
     if not (wanted.words and wanted.words.strip()) and wanted.picture is None:
         raise UsageError("say what to search: words, --image or --failure")

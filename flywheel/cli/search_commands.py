@@ -52,11 +52,11 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find images by words, by a picture, or by both; one of each duplicate group."""
-    from pipelines.searching import Wanted, search
+    from pipelines.searching import Wanted, asked_in, search
 
     opened = open_workspace(workspace)
     wanted = Wanted(
-        words=words if failure is None else _asked_in(opened, failure),
+        words=words if failure is None else asked_in(opened, failure),
         picture=None if image is None else _bytes_of(image),
         k=k,
         mode=_mode(mode),
@@ -127,13 +127,6 @@ def _fitting(workspace: Workspace, condition: str | None) -> list[str]:
 
     assert condition is not None
     return fitting(workspace, condition, judging_views(workspace))
-
-
-def _asked_in(workspace: Workspace, failure: str) -> str:
-    """The prompt of a failure."""
-    from flywheel.errors import UsageError
-
-    raise UsageError(f"no failure {failure!r}: this workspace has collected none yet")
 
 
 def _found_in(path: Path | None) -> list[str]:

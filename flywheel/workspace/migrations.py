@@ -21,11 +21,14 @@ class Migration:
     tables: tuple[TableSpec, ...]
 
 
-_SINCE_2 = ("embeddings", "tags")
+_LATER = ("embeddings", "tags", "failures")
 
 MIGRATIONS: Sequence[Migration] = (
-    Migration(1, "the core tables", tuple(spec for name, spec in TABLES.items() if name not in _SINCE_2)),
-    Migration(2, "vectors, tags, kinds of captions", tuple(TABLES[name] for name in (*_SINCE_2, "alignment"))),
+    Migration(1, "the core tables", tuple(spec for name, spec in TABLES.items() if name not in _LATER)),
+    Migration(
+        2, "vectors, tags, kinds of captions", tuple(TABLES[name] for name in ("embeddings", "tags", "alignment"))
+    ),
+    Migration(3, "failures", (TABLES["failures"],)),
 )
 
 FORMAT = MIGRATIONS[-1].number

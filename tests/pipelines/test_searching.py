@@ -6,14 +6,16 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from in_process import InProcess
 
 from flywheel.errors import AnotherDriver, FlywheelError, UsageError
+from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace
 from pipelines import embedding, forget, indexing
 from pipelines.judging import judging_views
-from pipelines.searching import Wanted, search
+from pipelines.searching import Wanted, asked_in, search
 from pipelines.tagging import tagged, tags
 from pipelines.upkeep import maintain
 
@@ -72,6 +74,20 @@ def test_a_choice_of_images_and_a_distance_from_others_are_kept(found: Workspace
     assert ids(found, words="picture", mode="text", only=[other]) == [other]
     assert image_id not in ids(found, picture=data, apart_from=[image_id])
     assert sorted(ids(found, picture=data, diverse=True, k=6)) == sorted(ids(found, picture=data, k=6))
+
+
+def test_a_failure_finds_what_its_prompt_asked(found: Workspace) -> None:
+    image_id, _ = picture(found, 4)
+    unknown = {"failure_id": "f2", "prompt": None, "facets": ["words"], "signal": "feedback"}
+    rows = [{"failure_id": "f1", "prompt": "picture 4", "facets": ["objects"], "signal": "evaluation"}, unknown]
+    with pytest.raises(UsageError, match="no failure 'f1' among the 0"):
+        asked_in(found, "f1")
+    found.tables.append("failures", pa.Table.from_pylist(rows, schema=TABLES["failures"].schema), run_id="test")
+    assert ids(found, words=asked_in(found, "f1"), mode="text")[0] == image_id
+    with pytest.raises(UsageError, match="has no prompt"):
+        asked_in(found, "f2")
+    with pytest.raises(UsageError, match="it's\" among the 2"):
+        asked_in(found, "it's")
 
 
 def test_a_rebuilt_index_answers_alike_and_nothing_new_starts_no_run(found: Workspace) -> None:

@@ -16,13 +16,13 @@ from flywheel.encoders.heads import load_head
 from flywheel.sums import SUMS, changed
 from model.miniature.build import exam
 from model.miniature.build.__main__ import PROBES, VERSION
-from model.miniature.build.contrast import FAULT_SHARES
 from model.miniature.build.courses import Student, drawn
 from model.miniature.build.heads import strange
 from model.miniature.build.lessons import Writer
 from model.miniature.build.pictures import picture
 from model.miniature.build.probes import PLACED, load_probes
 from model.miniature.build.wordings import told_plainly
+from model.miniature.faults import FAULTS
 from model.miniature.sorts import sort_of
 from pipelines.profiles import RECIPES, bundled_home, find_weights
 
@@ -83,8 +83,7 @@ def test_heads_tell_clean_from_degraded_marked_unsafe_and_foreign() -> None:
     clip, rng = open_clip_from(HOME / f"clip-miniature-{VERSION}"), np.random.default_rng(SEED)
     subjects = drawn(rng, NUMBER, ROLE)
     shown: dict[str, Any] = {
-        fault: clip.images([picture(subject, rng, fault or None) for subject in subjects])
-        for fault in ("", *FAULT_SHARES)
+        fault: clip.images([picture(subject, rng, fault or None) for subject in subjects]) for fault in ("", *FAULTS)
     }
     shown["foreign"] = clip.images([np.asarray(strange(rng, 96)) for _ in range(NUMBER)])
     names = ("aesthetic", "nsfw", "watermark", "foreign")
