@@ -1,0 +1,113 @@
+"""The condition encoder: a frozen Qwen3-VL reads the prompt, and the references with it.
+
+Its features are what its last layer says before the final norm, as the release was trained on; transformers 5 hands out the
+normalised ones, so they are taken at the norm's door. The system message's tokens are dropped. Where a reference stood, its
+latents will stand: features there are dropped too. Nothing is truncated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image as Pictures
+from torch import Tensor
+
+from flywheel.errors import FlywheelError
+from model.layout import Image, Layout, edit
+
+_SYSTEM = "<|im_start|>system\nComprehend and analyze the provided prompt.<|im_end|>\n"
+_TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+_SLOT = "<|vision_start|><|image_pad|><|vision_end|>"
+MAX_REFERENCES = 10
+NULL_PROMPT = " "  # what the release's pipeline makes of an empty prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """Features of the text alone (S, E), and how many of its tokens stand before, between and after the references."""
+
+    features_SE: Tensor
+    runs: tuple[int, ...]
+
+    def layout(self, references: Sequence[Image], target: Image) -> Layout:
+        return edit(self.runs, references, target)
+
+
+class ConditionEncoder:
+    """A folder of `Qwen3VLForConditionalGeneration` with its processor. Raises FlywheelError for what is none."""
+
+    def __init__(self, folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
+
+        try:
+            self._processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise FlywheelError(f"{folder} holds no Qwen3-VL: {' '.join(str(error).split())[:160]}") from error
+        self._model: Any = model.to(device).eval().requires_grad_(False)
+        self.channels: int = model.config.text_config.hidden_size
+        self._slot_id: int = model.config.image_token_id
+        self._dropped = len(self._processor.tokenizer(_SYSTEM).input_ids)
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str], references: Sequence[Pictures.Image] = ()) -> list[Condition]:
+        """Each prompt, with the same references before it. Pictures with alpha are seen over white.
+
+        Raises ValueError for more references than the release takes.
+        """
+        if len(references) > MAX_REFERENCES:
+            raise ValueError(f"at most {MAX_REFERENCES} references, not {len(references)}")
+        asked = [_SYSTEM + _TURN.format(_pictured(len(references)) + (prompt or NULL_PROMPT)) for prompt in prompts]
+        given: dict[str, Any] = (
+            {"images": [_over_white(one) for _ in prompts for one in references]} if references else {}
+        )
+        inputs = self._processor(text=asked, padding=True, padding_side="left", return_tensors="pt", **given)
+        inputs = inputs.to(self._model.device)
+        features = self._before_the_norm(inputs)
+        return [
+            self._told(features[at][mask.bool()], inputs["input_ids"][at][mask.bool()])
+            for at, mask in enumerate(inputs["attention_mask"])
+        ]
+
+    def _before_the_norm(self, inputs: Any) -> Tensor:
+        seen: list[Tensor] = []
+        text = self._model.model.language_model
+        hook = text.norm.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        try:
+            self._model.model(**inputs, use_cache=False)
+        finally:
+            hook.remove()
+        return seen[-1]
+
+    def _told(self, features: Tensor, ids: Tensor) -> Condition:
+        features, ids = features[self._dropped :], ids[self._dropped :]
+        slots = ids == self._slot_id
+        return Condition(features[~slots], _runs(slots.tolist()))
+
+
+def _runs(slots: Sequence[bool]) -> tuple[int, ...]:
+    """Lengths of text around each run of slots: one more than there are references, which text always parts."""
+    runs, inside = [0], False
+    for slot in slots:
+        if slot and not inside:
+            runs.append(0)
+        elif not slot:
+            runs[-1] += 1
+        inside = slot
+    return tuple(runs)
+
+
+def _pictured(references: int) -> str:
+    return " ".join(f"<image{at + 1}>{_SLOT}" for at in range(references))
+
+
+def _over_white(picture: Pictures.Image) -> Pictures.Image:
+    if picture.mode != "RGBA":
+        return picture.convert("RGB")
+    white = Pictures.new("RGB", picture.size, (255, 255, 255))
+    white.paste(picture, mask=picture.getchannel("A"))
+    return white
