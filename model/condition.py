@@ -40,11 +40,18 @@ class Condition:
 class ConditionEncoder:
     """A folder of `Qwen3VLForConditionalGeneration` with its processor. Raises FlywheelError for what is none."""
 
-    def __init__(self, folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        processor: Path | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """`processor` where it lies in a folder of its own."""
         from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            self._processor: Any = AutoProcessor.from_pretrained(processor or folder, local_files_only=True)
             model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise FlywheelError(f"{folder} holds no Qwen3-VL: {' '.join(str(error).split())[:160]}") from error
@@ -72,6 +79,10 @@ class ConditionEncoder:
             self._told(features[at][mask.bool()], inputs["input_ids"][at][mask.bool()])
             for at, mask in enumerate(inputs["attention_mask"])
         ]
+
+    def save_pretrained(self, folder: Path, processor: Path) -> None:
+        self._model.save_pretrained(folder)
+        self._processor.save_pretrained(processor)
 
     def _before_the_norm(self, inputs: Any) -> Tensor:
         seen: list[Tensor] = []

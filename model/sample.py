@@ -1,0 +1,241 @@
+"""From prompts to pictures: condition encoder, network and autoencoder together, in a folder that diffusers' pipeline loads too.
+
+Noise is drawn on the CPU from each picture's own seed, so that a picture does not depend on its neighbours or the device.
+Shapes: B pictures, N tokens of the target, C latent channels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image as Pictures
+from torch import Tensor
+
+from flywheel.errors import FlywheelError
+from model.condition import NULL_PROMPT, Condition, ConditionEncoder
+from model.flow import Flow, euler, guided
+from model.layout import Image, Layout
+from model.mmdit import MMDiT, PrefixCache
+from model.vae import FACTOR, VAE
+
+INDEX = "model_index.json"
+_PARTS = {
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "Qwen3VLForConditionalGeneration"],
+    "processor": ["transformers", "Qwen3VLProcessor"],
+    "transformer": ["diffusers", "QwenImage21Transformer2DModel"],
+    "vae": ["diffusers", "AutoencoderKLQwenImage21"],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """`guidance` above 1 asks the network twice a step, the second time with `negative`. `sigmas`: a student's own grid.
+
+    Defaults are the release's. Raises ValueError for a guidance below 1 or a size that is no whole number of tokens.
+    """
+
+    width_px: int = 1024
+    height_px: int = 1024
+    steps: int = 40
+    guidance: float = 1.0
+    negative: str = NULL_PROMPT
+    sigmas: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.width_px % FACTOR or self.height_px % FACTOR or min(self.width_px, self.height_px) < FACTOR:
+            raise ValueError(f"sides are multiples of {FACTOR} px, not {self.width_px} x {self.height_px}")
+        if self.guidance < 1:
+            raise ValueError(f"guidance is 1 (none) or more, not {self.guidance}")
+
+    @property
+    def target(self) -> Image:
+        return Image(self.height_px // FACTOR, self.width_px // FACTOR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageModel:
+    """All that it takes to make a picture. `latents_mean` and `latents_std` are the autoencoder's, (1, C, 1, 1)."""
+
+    condition: ConditionEncoder
+    network: MMDiT
+    vae: VAE
+    flow: Flow = field(default_factory=Flow)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        references: Sequence[Pictures.Image] = (),
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> list[Pictures.Image]:
+        """One picture a prompt and its seed; `references` are shared. Raises ValueError for sides that are no whole tokens."""
+        if len(prompts) != len(seeds):
+            raise ValueError(f"a seed a prompt: {len(seeds)} for {len(prompts)}")
+        kept = self._encoded(references)
+        noise_BNC = self.noise(seeds, sampling.target)
+        latents_BNC = self.denoise(prompts, references, kept, noise_BNC, sampling, on_step)
+        return [_picture(one) for one in self.decoded(latents_BNC, sampling.target)]
+
+    def denoise(
+        self,
+        prompts: Sequence[str],
+        pictures: Sequence[Pictures.Image],
+        references: Sequence[Tensor],
+        noise_BNC: Tensor,
+        sampling: Sampling,
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> Tensor:
+        """(B, N, C). `references` (C, H, W) are the pictures' normalised latents."""
+        told = self._velocity(self.condition.encode(prompts, pictures), references, sampling.target)
+        null = None
+        if sampling.guidance > 1:
+            null = self._velocity(
+                self.condition.encode([sampling.negative], pictures) * len(prompts), references, sampling.target
+            )
+        sigmas = sampling.sigmas or self.flow.schedule(sampling.steps, sampling.target.tokens)
+        steps = iter(range(1, len(sigmas)))
+
+        def velocity(latents_BNC: Tensor, sigma: float) -> Tensor:
+            found = told(latents_BNC, sigma)
+            if null is not None:
+                found = guided(found, null(latents_BNC, sigma), sampling.guidance)
+            on_step(next(steps))
+            return found
+
+        return euler(velocity, noise_BNC, sigmas)
+
+    def noise(self, seeds: Sequence[int], target: Image) -> Tensor:
+        """(B, N, C): each picture's from its own seed."""
+        channels = self.network.config.in_channels
+        drawn = [torch.randn(channels, target.tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(drawn).transpose(1, 2)
+
+    def decoded(self, latents_BNC: Tensor, target: Image) -> Tensor:
+        """(B, channels, height, width) in -1..1."""
+        grid = latents_BNC.transpose(1, 2).reshape(len(latents_BNC), -1, target.height, target.width)
+        mean, deviation = self._statistics()
+        return self.vae.decode(grid * deviation + mean).clamp(-1, 1)
+
+    def _encoded(self, references: Sequence[Pictures.Image]) -> list[Tensor]:
+        """(C, H, W) each, normalised."""
+        mean, deviation = self._statistics()
+        channels = self.vae.config.in_channels
+        return [((self.vae.encode(_pixels(one, channels)) - mean) / deviation)[0] for one in references]
+
+    def _velocity(
+        self, conditions: Sequence[Condition], references: Sequence[Tensor], target: Image
+    ) -> Callable[[Tensor, float], Tensor]:
+        """The network under these prompts; text and references are computed once where its config allows."""
+        layout, context_BSE, valid_BS = batched(conditions, [Image(*one.shape[1:]) for one in references], target)
+        before = [one.flatten(1).T.expand(len(conditions), -1, -1) for one in references]
+        cache = PrefixCache() if self.network.config.caches else None
+
+        def velocity(latents_BNC: Tensor, sigma: float) -> Tensor:
+            latents_BRC = torch.cat([*before, latents_BNC], dim=1)
+            sigma_B = torch.full((len(latents_BNC),), sigma)
+            found: Tensor = self.network(latents_BRC, context_BSE, sigma_B, layout, valid_BS=valid_BS, cache=cache)
+            return found
+
+        return velocity
+
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        config = self.vae.config
+        return torch.tensor(config.latents_mean).view(1, -1, 1, 1), torch.tensor(config.latents_std).view(1, -1, 1, 1)
+
+    @classmethod
+    def load_pretrained(cls, folder: Path) -> Self:
+        """From a folder as diffusers' pipelines have them. Raises FlywheelError, in one line, for what is none."""
+        if not (folder / INDEX).is_file():
+            raise FlywheelError(f"{folder} holds no {INDEX}: it is no folder of an image model")
+        vae = VAE.load_pretrained(folder / "vae")
+        if len(vae.config.latents_mean) != vae.config.z_dim or len(vae.config.latents_std) != vae.config.z_dim:
+            raise FlywheelError(f"{folder / 'vae'} does not say its latents' statistics")
+        network = MMDiT.load_pretrained(folder / "transformer")
+        condition = ConditionEncoder(folder / "text_encoder", processor=folder / "processor")
+        if network.config.context_in_dim != condition.channels or network.config.in_channels != vae.config.z_dim:
+            raise FlywheelError(f"{folder}: network, condition encoder and autoencoder are not of one model")
+        flow = _flow_from(folder / "scheduler" / "scheduler_config.json")
+        return cls(condition=condition, network=network.eval(), vae=vae.eval(), flow=flow)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """A folder that `load_pretrained` loads, and diffusers' `QwenImage21Pipeline` where the autoencoder is the release's."""
+        self.network.save_pretrained(folder / "transformer")
+        self.vae.save_pretrained(folder / "vae")
+        self.condition.save_pretrained(folder / "text_encoder", folder / "processor")
+        (folder / "scheduler").mkdir(parents=True, exist_ok=True)
+        _write(folder / "scheduler" / "scheduler_config.json", _scheduler(self.flow))
+        _write(folder / INDEX, {"_class_name": "QwenImage21Pipeline", "_diffusers_version": "0.42.1", **_PARTS})
+
+
+def batched(
+    conditions: Sequence[Condition], references: Sequence[Image], target: Image
+) -> tuple[Layout, Tensor, Tensor | None]:
+    """One layout for all, features (B, S, E) padded on the right, and which are valid (B, S); None where all are.
+
+    Raises ValueError for conditions that differ before their last run of text: they cannot share a layout.
+    """
+    if len({one.runs[:-1] for one in conditions}) > 1:
+        raise ValueError("prompts of a batch have the same references in the same places")
+    longest = max(conditions, key=lambda one: one.runs[-1])
+    lengths = [len(one.features_SE) for one in conditions]
+    context = torch.nn.utils.rnn.pad_sequence([one.features_SE for one in conditions], batch_first=True)
+    valid = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    return longest.layout(references, target), context, None if valid.all() else valid.to(context.device)
+
+
+def _pixels(picture: Pictures.Image, channels: int) -> Tensor:
+    """(1, channels, H, W) in -1..1. Raises ValueError for sides that are no whole tokens."""
+    levels = np.asarray(picture.convert("RGBA" if channels == 4 else "RGB"))
+    return torch.from_numpy(levels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def _picture(image_CHW: Tensor) -> Pictures.Image:
+    levels = ((image_CHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return Pictures.fromarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def _scheduler(flow: Flow) -> dict[str, object]:
+    """In the words of diffusers' FlowMatchEulerDiscreteScheduler; what training draws from is ours alone."""
+    return {
+        "_class_name": "FlowMatchEulerDiscreteScheduler",
+        "_diffusers_version": "0.42.1",
+        "base_shift": flow.base_shift,
+        "max_shift": flow.max_shift,
+        "base_image_seq_len": flow.base_tokens,
+        "max_image_seq_len": flow.max_tokens,
+        "num_train_timesteps": 1000,
+        "shift": 1.0,
+        "shift_terminal": flow.terminal,
+        "time_shift_type": "exponential",
+        "use_dynamic_shifting": True,
+        "flow": asdict(flow),
+    }
+
+
+def _flow_from(path: Path) -> Flow:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        if "flow" in read:
+            return Flow(**read["flow"])
+        return Flow(
+            base_shift=read["base_shift"],
+            max_shift=read["max_shift"],
+            base_tokens=read["base_image_seq_len"],
+            max_tokens=read["max_image_seq_len"],
+            terminal=read["shift_terminal"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FlywheelError(f"{path} cannot be read as a sampler's config: {error}") from error
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
