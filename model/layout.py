@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+TOKEN_PX = 16  # the side of what one token shows
 Position = tuple[int, int, int]  # frame, height, width
 
 
@@ -26,7 +27,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A grid of latent tokens, each of 16 x 16 pixels."""
+    """A grid of latent tokens."""
 
     height: int
     width: int

@@ -45,16 +45,26 @@ def save_weights(
 
 def read_config(folder: Path, class_name: str) -> dict[str, Any]:
     """The config without diffusers' own keys. Raises FlywheelError for a folder of something else, or of nothing."""
+    read = _config(folder)
+    if read.get("_class_name") != class_name:
+        raise FlywheelError(f"{folder} holds a {read.get('_class_name')}, not a {class_name}")
+    return {name: value for name, value in read.items() if not name.startswith("_")}
+
+
+def class_of(folder: Path) -> str | None:
+    """The name of the network that lies there. Raises FlywheelError for a folder of nothing."""
+    return _config(folder).get("_class_name")
+
+
+def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return read
     except FileNotFoundError:
         raise FlywheelError(f"{folder} holds no {CONFIG}: it is no folder of a model") from None
     except (OSError, ValueError) as error:
         raise FlywheelError(f"{path} cannot be read: {error}") from error
-    if read.get("_class_name") != class_name:
-        raise FlywheelError(f"{folder} holds a {read.get('_class_name')}, not a {class_name}")
-    return {name: value for name, value in read.items() if not name.startswith("_")}
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:

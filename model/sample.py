@@ -20,9 +20,12 @@ from torch import Tensor
 from flywheel.errors import FlywheelError
 from model.condition import NULL_PROMPT, Condition, ConditionEncoder
 from model.flow import Flow, euler, guided
-from model.layout import Image, Layout
+from model.layout import TOKEN_PX, Image, Layout
 from model.mmdit import MMDiT, PrefixCache
-from model.vae import FACTOR, VAE
+from model.pretrained import class_of
+from model.vae import VAE
+from model.vae_linear import CLASS_NAME as LINEAR
+from model.vae_linear import LinearVAE
 
 INDEX = "model_index.json"
 _PARTS = {
@@ -49,14 +52,14 @@ class Sampling:
     sigmas: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.width_px % FACTOR or self.height_px % FACTOR or min(self.width_px, self.height_px) < FACTOR:
-            raise ValueError(f"sides are multiples of {FACTOR} px, not {self.width_px} x {self.height_px}")
+        if self.width_px % TOKEN_PX or self.height_px % TOKEN_PX or min(self.width_px, self.height_px) < TOKEN_PX:
+            raise ValueError(f"sides are multiples of {TOKEN_PX} px, not {self.width_px} x {self.height_px}")
         if self.guidance < 1:
             raise ValueError(f"guidance is 1 (none) or more, not {self.guidance}")
 
     @property
     def target(self) -> Image:
-        return Image(self.height_px // FACTOR, self.width_px // FACTOR)
+        return Image(self.height_px // TOKEN_PX, self.width_px // TOKEN_PX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ class ImageModel:
 
     condition: ConditionEncoder
     network: MMDiT
-    vae: VAE
+    vae: VAE | LinearVAE
     flow: Flow = field(default_factory=Flow)
 
     @torch.no_grad()
@@ -156,7 +159,7 @@ class ImageModel:
         """From a folder as diffusers' pipelines have them. Raises FlywheelError, in one line, for what is none."""
         if not (folder / INDEX).is_file():
             raise FlywheelError(f"{folder} holds no {INDEX}: it is no folder of an image model")
-        vae = VAE.load_pretrained(folder / "vae")
+        vae = load_autoencoder(folder / "vae")
         if len(vae.config.latents_mean) != vae.config.z_dim or len(vae.config.latents_std) != vae.config.z_dim:
             raise FlywheelError(f"{folder / 'vae'} does not say its latents' statistics")
         network = MMDiT.load_pretrained(folder / "transformer")
@@ -174,6 +177,11 @@ class ImageModel:
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
         _write(folder / "scheduler" / "scheduler_config.json", _scheduler(self.flow))
         _write(folder / INDEX, {"_class_name": "QwenImage21Pipeline", "_diffusers_version": "0.42.1", **_PARTS})
+
+
+def load_autoencoder(folder: Path) -> VAE | LinearVAE:
+    """Whichever of the two lies there. Raises FlywheelError, in one line, for neither."""
+    return LinearVAE.load_pretrained(folder) if class_of(folder) == LINEAR else VAE.load_pretrained(folder)
 
 
 def batched(

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from flywheel.errors import FlywheelError
+from model.layout import TOKEN_PX
 from model.pretrained import CONFIG, load_weights, read_config, save_weights
 from model.vae_blocks import ChannelNorm, Double, Halve, MidBlock, ResBlock, folded_to, grown, shrunk
 
 Skip = Literal["global", "local", "none"]
 CLASS_NAME = "AutoencoderKLQwenImage21"
-FACTOR = 16  # pixels a side of one token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class VAEConfig:
     latents_std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if 2 ** (len(self.dim_mult) - 1) != FACTOR or len(self.temporal) != len(self.dim_mult) - 1:
-            raise ValueError(f"a side of {FACTOR} pixels a token takes five stages and four halvings")
+        if 2 ** (len(self.dim_mult) - 1) != TOKEN_PX or len(self.temporal) != len(self.dim_mult) - 1:
+            raise ValueError(f"a side of {TOKEN_PX} pixels a token takes five stages and four halvings")
         if self.skip not in ("global", "local", "none"):
             raise ValueError(f"skip is global, local or none, not {self.skip!r}")
 
@@ -82,8 +82,8 @@ class VAE(nn.Module):
     def encode(self, image_BCHW: Tensor) -> Tensor:
         """Raises ValueError for sides that are not whole tokens."""
         height, width = image_BCHW.shape[-2:]
-        if height % FACTOR or width % FACTOR:
-            raise ValueError(f"sides are multiples of {FACTOR} px, not {width} x {height}")
+        if height % TOKEN_PX or width % TOKEN_PX:
+            raise ValueError(f"sides are multiples of {TOKEN_PX} px, not {width} x {height}")
         mean: Tensor = self.quant_conv(self.encoder(image_BCHW))[:, : self.config.z_dim]
         return mean
 
@@ -129,7 +129,7 @@ class Encoder(nn.Module):
         for block in self.down_blocks:
             x = block(x)
         if self.skip == "global":
-            x = x + folded_to(image_BCHW, x.shape[1], FACTOR)
+            x = x + folded_to(image_BCHW, x.shape[1], TOKEN_PX)
         out: Tensor = self.conv_out(silu(self.norm_out(self.mid_block(x))))
         return out
 
@@ -220,5 +220,5 @@ def _config_to(config: VAEConfig) -> dict[str, Any]:
         "attn_scales": [],
         "is_residual": True,
         "patch_size": None,
-        "scale_factor_spatial": FACTOR,
+        "scale_factor_spatial": TOKEN_PX,
     }
