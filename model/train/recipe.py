@@ -1,0 +1,190 @@
+"""Recipes: everything that a training run is made of, as one frozen record whose hash names it.
+
+The stages and their numbers are Table 2 of the 2.0 report; what it leaves blank (betas, warm-up, averaging, how steps are split
+between resolutions) says "our choice".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from types import MappingProxyType
+from typing import Any, Literal, get_type_hints
+
+from flywheel.errors import UsageError
+from flywheel.seeds import stable_hash
+from model.flow import Flow
+from model.layout import TOKEN_PX
+from model.mmdit import MMDiTConfig
+from model.train.guards import GuardConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """`muon_lr` is for the matrices of the blocks, `lr` for all else; 0: `lr` for all. Betas and warm-up are our choice.
+
+    The rate climbs over `warm_up` steps, stays, and falls in a straight line over the last `decay` of the run to `last` of it.
+    """
+
+    lr: float = 1e-4
+    muon_lr: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.001
+    clip: float = 1.0
+    warm_up: int = 1000
+    decay: float = 0.0
+    last: float = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """`tokens` a batch of one worker, padding counted, text included; `accumulate` batches make a step.
+
+    `resolutions` are sides of squares, px: an image goes to the largest that it reaches, in its own aspect ratio's bucket.
+    `edits` is the share of batches that are edits, `dropout` that of prompts replaced by the null prompt.
+    """
+
+    name: str
+    says: str
+    network: MMDiTConfig = field(default_factory=MMDiTConfig)
+    flow: Flow = field(default_factory=Flow)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    steps: int
+    resolutions: tuple[int, ...]
+    edits: float
+    dropout: float = 0.1
+    tokens: int
+    accumulate: int = 1
+    averaging: float = 0.9999
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    checkpointing: bool = False
+    seed: int = 0
+    save_every: int = 1000
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        wrong = [side for side in self.resolutions if side % TOKEN_PX or side <= 0]
+        if wrong or not self.resolutions:
+            raise ValueError(f"resolutions are multiples of {TOKEN_PX} px, not {wrong or 'none'}")
+        if not 0 <= self.edits < 1 or not 0 <= self.dropout < 1 or not 0 <= self.averaging < 1:
+            raise ValueError("edits, dropout and averaging are shares from 0 up to, and without, 1")
+        if min(self.steps, self.tokens, self.accumulate, self.save_every, self.keep) < 1:
+            raise ValueError("steps, tokens, accumulate, save_every and keep are 1 or more")
+
+    @property
+    def digest(self) -> str:
+        """The same for the same run, however it was spelt."""
+        return stable_hash(json.loads(json.dumps(asdict(self))))
+
+
+_MINIATURE = MMDiTConfig(
+    num_layers=8, attention_head_dim=48, num_attention_heads=4, context_in_dim=128, axes_dims_rope=(16, 16, 16)
+)
+
+_ALL: Sequence[Recipe] = (
+    Recipe(
+        name="pretrain",
+        says="Table 2, pre-training: 700,000 steps at 256 and 512 px, T2I to TI2I 9 to 1",
+        optimizer=Optimizer(lr=1e-4),
+        steps=700_000,
+        resolutions=(256, 512),
+        edits=0.1,
+        tokens=65_536,
+    ),
+    Recipe(
+        name="continual",
+        says="Table 2, continual pre-training: 250,000 steps at 512, 1024 and 2048 px, T2I to TI2I 7 to 3",
+        optimizer=Optimizer(lr=2e-5),
+        steps=250_000,
+        resolutions=(512, 1024, 2048),
+        edits=0.3,
+        tokens=65_536,
+    ),
+    Recipe(
+        name="sft",
+        says="Table 2, supervised fine-tuning: 10,000 steps at 512, 1024 and 2048 px, T2I to TI2I 7 to 3",
+        optimizer=Optimizer(lr=1e-5, warm_up=100),
+        steps=10_000,
+        resolutions=(512, 1024, 2048),
+        edits=0.3,
+        tokens=65_536,
+    ),
+    Recipe(
+        name="miniature",
+        says="the rendered world at 96 px on a CPU, from nothing; every number is our choice",
+        network=_MINIATURE,
+        flow=Flow(mean=0.8, base_shift=0.0, max_shift=0.0),
+        optimizer=Optimizer(lr=2e-3, muon_lr=4e-3, betas=(0.9, 0.99), weight_decay=0.01, warm_up=100, decay=0.5),
+        steps=2_700,
+        resolutions=(96,),
+        edits=0.1,
+        tokens=8_192,
+        averaging=0.998,
+        save_every=250,
+    ),
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
+
+
+def recipe_named(name: str) -> Recipe:
+    """Raises UsageError for a name that is none."""
+    if name not in RECIPES:
+        raise UsageError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """`key=value`, nested by dots (`optimizer.lr=3e-4`); values as in JSON. Raises UsageError, in one line."""
+    for setting in settings:
+        key, found, text = setting.partition("=")
+        if not found:
+            raise UsageError(f"a setting is key=value, not {setting!r}")
+        try:
+            recipe = _changed(recipe, key.split("."), _value(text))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{setting}: {error}") from error
+    return recipe
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _changed(record: Any, path: Sequence[str], value: Any) -> Any:
+    name, *rest = path
+    known = [one.name for one in fields(record)]
+    if name not in known:
+        raise ValueError(f"no {name!r}; there are {', '.join(known)}")
+    present = getattr(record, name)
+    if rest:
+        if not is_dataclass(present):
+            raise ValueError(f"{name} has nothing inside")
+        return replace(record, **{name: _changed(present, rest, value)})
+    return replace(record, **{name: _fitting(get_type_hints(type(record))[name], present, value)})
+
+
+def _fitting(kind: Any, present: Any, value: Any) -> Any:
+    """A value of the kind that the field has."""
+    if is_dataclass(present):
+        raise ValueError("it has settings of its own: name one after a dot")
+    if isinstance(present, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if (
+        present is not None
+        and type(value) is not type(present)
+        and not (value is None and type(None) in _options(kind))
+    ):
+        raise ValueError(f"it takes {type(present).__name__}, not {value!r}")
+    return value
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    return tuple(getattr(kind, "__args__", ()))
