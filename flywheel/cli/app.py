@@ -122,6 +122,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register themselves on `ap
     policy_commands,
     report_commands,
     search_commands,
+    train_commands,
     up_commands,
     workspace_commands,
 )
