@@ -1,0 +1,8 @@
+"""The small run is imported by name, and started as a program."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
