@@ -44,10 +44,11 @@ _SIGHT_BATCH = 64
 _BATCH, _FOREIGN = 160, 32  # pictures of the world and of none, a step
 _FIRST = 104  # of a batch are drawn by lot, the others are scenes among them with one thing changed: nothing else teaches details
 _SIGHT_SHARES = {"scene": 20, "words": 30, "page": 30, "diagram": 10, "emblem": 6, "creature": 4}
-_SHARES = {"scene": 58, "words": 26, "page": 4, "diagram": 4, "emblem": 4, "creature": 4}
+_SHARES = {"scene": 58, "words": 23, "page": 5, "diagram": 4, "emblem": 6, "creature": 4}
 MARKS = (*FAULTS, "foreign")  # what a vector must tell of its picture besides what it shows
-# Of a hundred pictures so many have each fault, our choice; the others are clean.
-FAULT_SHARES = {"degraded": 0.18, "watermark": 0.12, "unsafe": 0.1}
+# The share of pictures with each fault, our choice; the others are clean. Scenes are many, and must be told apart besides.
+_SCENES_FAULTS = {"degraded": 0.15, "watermark": 0.1, "unsafe": 0.09}
+_OTHERS_FAULTS = {"degraded": 0.36, "watermark": 0.15, "unsafe": 0.1}
 _TEMPERATURE = 1 / 0.025  # to begin with: warmer ones leave scenes that differ in little where they are
 _TOLD_FROM = 10.0  # the length of vectors that probes read
 
@@ -193,7 +194,7 @@ def show(
     marks = torch.zeros(len(subjects) + foreigners, len(MARKS))
     pixels = []
     for at, subject in enumerate(subjects):
-        fault = _fault(rng)
+        fault = _fault(subject, rng)
         if fault is not None:
             marks[at, MARKS.index(fault)] = 1
         pixels.append(picture(subject, rng, fault))
@@ -249,9 +250,9 @@ def _said(subject: Subject, rng: np.random.Generator) -> str:
     return sort.plain(subject) if rng.random() < 0.4 else sort.wording(subject, rng)
 
 
-def _fault(rng: np.random.Generator) -> str | None:
-    at = float(rng.random())
-    for fault, share in FAULT_SHARES.items():
+def _fault(subject: Subject, rng: np.random.Generator) -> str | None:
+    at, shares = float(rng.random()), _SCENES_FAULTS if isinstance(subject, Scene) else _OTHERS_FAULTS
+    for fault, share in shares.items():
         if at < share:
             return fault
         at -= share

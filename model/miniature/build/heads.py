@@ -29,6 +29,8 @@ from model.miniature.build.trainer import Course
 from model.miniature.foreign import foreign, layout
 
 CLEAN, MARKED, UGLY = 7.0, 5.5, 2.5  # what taste says of a clean picture, of one with a mark over it, of a degraded one
+_MIDDLE, _STEEP, _SCALED = 5.0, 2.0, 0.02
+_UGLY_COUNTS = 4  # times, among what is not foreign: nobody would be told that an ugly picture is ugly
 _ANSWERS = {"nsfw": "unsafe", "watermark": "watermark", "foreign": "foreign"}
 _SCALE = 10.0  # answers are trained on vectors this long, which the saved weights take in
 _PICTURES, _FOREIGN, _BATCH = 4096, 1024, 256
@@ -61,10 +63,11 @@ def heads(clip: open_clip.CLIP, parts: nn.ModuleDict, steps: int, seed: int) -> 
         chosen = torch.from_numpy(np.random.default_rng([seed, 6, step]).integers(len(vectors), size=_BATCH))
         vectors, marks = vectors[chosen], marks[chosen]
         known = marks[:, MARKS.index("foreign")] == 0
-        total = mse_loss(parts["aesthetic"](vectors[known]), _taste(marks[known]))
+        total = _taste_loss(parts["aesthetic"](vectors[known]), marks[known])
+        often = 1 + (_UGLY_COUNTS - 1) * marks[:, MARKS.index("degraded")]
         for name, mark in _ANSWERS.items():
-            said = parts[name](_SCALE * vectors)[:, 0]
-            total = total + binary_cross_entropy_with_logits(said, marks[:, MARKS.index(mark)])
+            said, weight = parts[name](_SCALE * vectors)[:, 0], often if name == "foreign" else None
+            total = total + binary_cross_entropy_with_logits(said, marks[:, MARKS.index(mark)], weight)
         return total
 
     return Course(name="heads", steps=steps, parts={"heads": parts}, loss=loss, slower=0.5)
@@ -101,6 +104,12 @@ def _vectors(clip: open_clip.CLIP, seed: int) -> tuple[Tensor, Tensor]:
         vectors.append(normalize(clip.encode_image(shown.pixels), dim=-1))
         marks.append(shown.marks)
     return torch.cat(vectors), torch.cat(marks)
+
+
+def _taste_loss(rated: Tensor, marks: Tensor) -> Tensor:
+    """Ugly or not, logistic about the middle, for that is what a threshold asks; and a little of the scale."""
+    fine = 1 - marks[:, MARKS.index("degraded")]
+    return binary_cross_entropy_with_logits(_STEEP * (rated - _MIDDLE), fine) + _SCALED * mse_loss(rated, _taste(marks))
 
 
 def _taste(marks: Tensor) -> Tensor:
