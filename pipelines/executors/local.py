@@ -41,7 +41,7 @@ class LocalExecutor:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="flywheel-worker") as pool:
             try:
                 for batch in batches:
-                    if len(pending) > self.workers:  # one waits, so that no worker idles while answers are committed
+                    if len(pending) == self.workers:
                         yield _first(pending, on_wait)
                     pending.append((batch, pool.submit(work, batch)))
                 while pending:
