@@ -126,7 +126,8 @@ def notes_from_fields(fields: Mapping[str, Any], limits: SourceLimits, taken: fr
     if isinstance(facts, Mapping):
         known = {clean_text(name, 200): scalar(value) for name, value in facts.items()}
         kept[FACTS] = {name: value for name, value in known.items() if name and value is not None}
-    metadata = json.dumps(kept, sort_keys=True, ensure_ascii=False) if kept else None
+    # Facts stay in the order that their author gave them: a captioner reads them so.
+    metadata = json.dumps(dict(sorted(kept.items())), ensure_ascii=False) if kept else None
     if metadata is not None and len(metadata) > limits.max_sidecar_bytes:
         metadata = None
     return Notes(caption=caption, licence=licence, metadata_json=metadata, key=key)
