@@ -123,6 +123,13 @@ class Layout:
                 at += 1
 
 
+def whole_tokens(height_px: int, width_px: int) -> Image:
+    """The grid of an image of this size. Raises ValueError for sides that are no whole tokens."""
+    if height_px % TOKEN_PX or width_px % TOKEN_PX or min(height_px, width_px) < TOKEN_PX:
+        raise ValueError(f"sides are multiples of {TOKEN_PX} px, not {width_px} x {height_px}")
+    return Image(height_px // TOKEN_PX, width_px // TOKEN_PX)
+
+
 def text_to_image(tokens: int, height: int, width: int) -> Layout:
     """A prompt of so many tokens, then the target of so many latent tokens high and wide."""
     return Layout((Text(tokens), Image(height, width)))

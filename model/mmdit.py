@@ -25,7 +25,7 @@ from flywheel.errors import FlywheelError
 from model.attention import attend, attend_in_blocks
 from model.embeddings import TextProjection, TimeEmbedding
 from model.layout import Layout
-from model.pretrained import CONFIG, SHARD, load_weights, read_config, save_weights
+from model.pretrained import CONFIG, SHARD, filled, read_config, save_weights
 from model.rope import rope, turned
 
 Mask = Literal["block_causal", "full"]
@@ -116,11 +116,7 @@ class MMDiT(nn.Module):
             config = MMDiTConfig(**{**read, "axes_dims_rope": tuple(read["axes_dims_rope"])})
         except (TypeError, KeyError, ValueError) as error:
             raise FlywheelError(f"{folder / CONFIG} is no config of this network: {error}") from error
-        with torch.device("meta"):
-            network = cls(config)
-        network.to_empty(device="cpu")
-        load_weights(network, folder)
-        return network
+        return filled(lambda: cls(config), folder)
 
     def save_pretrained(self, folder: Path, *, shard: str | int = SHARD) -> None:
         """A folder that `load_pretrained` and diffusers' pipelines load. Only ours knows another mask than block-causal."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import split_torch_state_dict_into_shards
@@ -21,8 +21,9 @@ from flywheel.errors import FlywheelError
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model"
 _INDEX = f"{WEIGHTS}.safetensors.index.json"
-_DIFFUSERS_VERSION = "0.42.1"  # whose layout this is
+DIFFUSERS_VERSION = "0.42.1"  # whose layout this is
 SHARD = "5GB"
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_weights(
@@ -39,8 +40,8 @@ def save_weights(
         os.replace(aside, folder / file)
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        _write(folder / _INDEX, index)
-    _write(folder / CONFIG, {**config, "_diffusers_version": _DIFFUSERS_VERSION})
+        write_json(folder / _INDEX, index)
+    write_json(folder / CONFIG, {**config, "_diffusers_version": DIFFUSERS_VERSION})
 
 
 def read_config(folder: Path, class_name: str) -> dict[str, Any]:
@@ -65,6 +66,15 @@ def _config(folder: Path) -> dict[str, Any]:
         raise FlywheelError(f"{folder} holds no {CONFIG}: it is no folder of a model") from None
     except (OSError, ValueError) as error:
         raise FlywheelError(f"{path} cannot be read: {error}") from error
+
+
+def filled(make: Callable[[], Network], folder: Path) -> Network:
+    """A network made without weights of its own, filled from a folder. Raises FlywheelError as `load_weights`."""
+    with torch.device("meta"):
+        network = make()
+    network.to_empty(device="cpu")
+    load_weights(network, folder)
+    return network
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
@@ -112,7 +122,8 @@ def _files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """A file that appears whole."""
     aside = path.with_name(f".{path.name}.aside")
     aside.write_text(json.dumps(content, indent=2), encoding="utf-8")
     os.replace(aside, path)

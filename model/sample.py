@@ -20,9 +20,11 @@ from torch import Tensor
 from flywheel.errors import FlywheelError
 from model.condition import NULL_PROMPT, Condition, ConditionEncoder
 from model.flow import Flow, euler, guided
-from model.layout import TOKEN_PX, Image, Layout
+from model.layout import Image, Layout, whole_tokens
+from model.mmdit import CLASS_NAME as NETWORK
 from model.mmdit import MMDiT, PrefixCache
-from model.pretrained import class_of
+from model.pretrained import DIFFUSERS_VERSION, class_of, write_json
+from model.vae import CLASS_NAME as RESIDUAL
 from model.vae import VAE
 from model.vae_linear import CLASS_NAME as LINEAR
 from model.vae_linear import LinearVAE
@@ -32,8 +34,7 @@ _PARTS = {
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
     "text_encoder": ["transformers", "Qwen3VLForConditionalGeneration"],
     "processor": ["transformers", "Qwen3VLProcessor"],
-    "transformer": ["diffusers", "QwenImage21Transformer2DModel"],
-    "vae": ["diffusers", "AutoencoderKLQwenImage21"],
+    "transformer": ["diffusers", NETWORK],
 }
 
 
@@ -52,19 +53,18 @@ class Sampling:
     sigmas: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.width_px % TOKEN_PX or self.height_px % TOKEN_PX or min(self.width_px, self.height_px) < TOKEN_PX:
-            raise ValueError(f"sides are multiples of {TOKEN_PX} px, not {self.width_px} x {self.height_px}")
+        whole_tokens(self.height_px, self.width_px)
         if self.guidance < 1:
             raise ValueError(f"guidance is 1 (none) or more, not {self.guidance}")
 
     @property
     def target(self) -> Image:
-        return Image(self.height_px // TOKEN_PX, self.width_px // TOKEN_PX)
+        return whole_tokens(self.height_px, self.width_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageModel:
-    """All that it takes to make a picture. `latents_mean` and `latents_std` are the autoencoder's, (1, C, 1, 1)."""
+    """All that it takes to make a picture."""
 
     condition: ConditionEncoder
     network: MMDiT
@@ -151,6 +151,7 @@ class ImageModel:
         return velocity
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the autoencoder's latents, (1, C, 1, 1)."""
         config = self.vae.config
         return torch.tensor(config.latents_mean).view(1, -1, 1, 1), torch.tensor(config.latents_std).view(1, -1, 1, 1)
 
@@ -175,8 +176,10 @@ class ImageModel:
         self.vae.save_pretrained(folder / "vae")
         self.condition.save_pretrained(folder / "text_encoder", folder / "processor")
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-        _write(folder / "scheduler" / "scheduler_config.json", _scheduler(self.flow))
-        _write(folder / INDEX, {"_class_name": "QwenImage21Pipeline", "_diffusers_version": "0.42.1", **_PARTS})
+        write_json(folder / "scheduler" / "scheduler_config.json", _scheduler(self.flow))
+        vae = ["model", LINEAR] if isinstance(self.vae, LinearVAE) else ["diffusers", RESIDUAL]
+        about = {"_class_name": "QwenImage21Pipeline", "_diffusers_version": DIFFUSERS_VERSION}
+        write_json(folder / INDEX, {**about, **_PARTS, "vae": vae})
 
 
 def load_autoencoder(folder: Path) -> VAE | LinearVAE:
@@ -201,7 +204,7 @@ def batched(
 
 
 def _pixels(picture: Pictures.Image, channels: int) -> Tensor:
-    """(1, channels, H, W) in -1..1. Raises ValueError for sides that are no whole tokens."""
+    """(1, channels, H, W) in -1..1."""
     levels = np.asarray(picture.convert("RGBA" if channels == 4 else "RGB"))
     return torch.from_numpy(levels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
@@ -215,7 +218,7 @@ def _scheduler(flow: Flow) -> dict[str, object]:
     """In the words of diffusers' FlowMatchEulerDiscreteScheduler; what training draws from is ours alone."""
     return {
         "_class_name": "FlowMatchEulerDiscreteScheduler",
-        "_diffusers_version": "0.42.1",
+        "_diffusers_version": DIFFUSERS_VERSION,
         "base_shift": flow.base_shift,
         "max_shift": flow.max_shift,
         "base_image_seq_len": flow.base_tokens,
@@ -243,7 +246,3 @@ def _flow_from(path: Path) -> Flow:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FlywheelError(f"{path} cannot be read as a sampler's config: {error}") from error
-
-
-def _write(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2), encoding="utf-8")

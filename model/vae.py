@@ -2,7 +2,7 @@
 
 Two layouts of one network. Ours, as the VAE-2.0 report has it (sec. 2): no attention, and a global skip that hands the
 image's own pixels to the deepest layer. The release's (2.1): a shortcut past every halving and doubling, attention in the
-middle; `release=True` reads and writes its weights. Where the report's global skip joins is not told: we add it before the
+middle (`release_config`). Where the report's global skip joins is not told: we add it before the
 middle. Images are RGB or RGBA in -1..1. Latents are far from N(0, 1), so their statistics belong to the weights.
 """
 
@@ -14,13 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from flywheel.errors import FlywheelError
-from model.layout import TOKEN_PX
-from model.pretrained import CONFIG, load_weights, read_config, save_weights
+from model.layout import TOKEN_PX, whole_tokens
+from model.pretrained import CONFIG, filled, read_config, save_weights
 from model.vae_blocks import ChannelNorm, Double, Halve, MidBlock, ResBlock, folded_to, grown, shrunk
 
 Skip = Literal["global", "local", "none"]
@@ -81,9 +80,7 @@ class VAE(nn.Module):
 
     def encode(self, image_BCHW: Tensor) -> Tensor:
         """Raises ValueError for sides that are not whole tokens."""
-        height, width = image_BCHW.shape[-2:]
-        if height % TOKEN_PX or width % TOKEN_PX:
-            raise ValueError(f"sides are multiples of {TOKEN_PX} px, not {width} x {height}")
+        whole_tokens(*image_BCHW.shape[-2:])
         mean: Tensor = self.quant_conv(self.encoder(image_BCHW))[:, : self.config.z_dim]
         return mean
 
@@ -100,11 +97,7 @@ class VAE(nn.Module):
             config = _config_from(read)
         except (TypeError, KeyError, ValueError) as error:
             raise FlywheelError(f"{folder / CONFIG} is no config of this network: {error}") from error
-        with torch.device("meta"):
-            network = cls(config)
-        network.to_empty(device="cpu")
-        load_weights(network, folder)
-        return network
+        return filled(lambda: cls(config), folder)
 
     def save_pretrained(self, folder: Path) -> None:
         """A folder that `load_pretrained` loads, and, in the release's layout, diffusers' pipelines."""

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, silu, unfold
 
 from flywheel.errors import FlywheelError
-from model.layout import TOKEN_PX
-from model.pretrained import CONFIG, load_weights, read_config, save_weights
+from model.layout import TOKEN_PX, whole_tokens
+from model.pretrained import CONFIG, filled, read_config, save_weights
 
 CLASS_NAME = "FlywheelLinearAutoencoder"
 
@@ -66,9 +66,7 @@ class LinearVAE(nn.Module):
 
     def encode(self, image_BCHW: Tensor) -> Tensor:
         """Raises ValueError for sides that are not whole tokens."""
-        height, width = image_BCHW.shape[-2:]
-        if height % TOKEN_PX or width % TOKEN_PX:
-            raise ValueError(f"sides are multiples of {TOKEN_PX} px, not {width} x {height}")
+        whole_tokens(*image_BCHW.shape[-2:])
         latents: Tensor = self.fold(_patches(image_BCHW)).permute(0, 3, 1, 2)
         return latents
 
@@ -90,11 +88,10 @@ class LinearVAE(nn.Module):
         read = read_config(folder, CLASS_NAME)
         try:
             lists: dict[str, Any] = {name: tuple(read.pop(name)) for name in ("latents_mean", "latents_std")}
-            network = cls(LinearVAEConfig(**read, **lists))
+            config = LinearVAEConfig(**read, **lists)
         except (TypeError, KeyError) as error:
             raise FlywheelError(f"{folder / CONFIG} is no config of this network: {error}") from error
-        load_weights(network, folder)
-        return network
+        return filled(lambda: cls(config), folder)
 
     def save_pretrained(self, folder: Path) -> None:
         save_weights(self.state_dict(), {"_class_name": CLASS_NAME, **asdict(self.config)}, folder)

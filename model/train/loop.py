@@ -72,7 +72,7 @@ class Trainer:
             told = self._stepped()
             if told.decision is Decision.ROLL_BACK:
                 self._rolled_back(told)
-            elif self.step % self.recipe.save_every == 0 or self.step == self.recipe.steps:
+            if self.step % self.recipe.save_every == 0 or self.step == self.recipe.steps:
                 self.save()
             yield told
 
@@ -96,7 +96,7 @@ class Trainer:
         loss = 0.0
         for at in range(recipe.accumulate):
             material = self._batches(self.step * recipe.accumulate + at, self.step)
-            with _computing(recipe):
+            with self._computing():
                 found = objective(self.network, recipe.flow, material, recipe.seed, self.step) / recipe.accumulate
             found.backward()  # type: ignore[no-untyped-call]
             loss += float(found.detach())
@@ -108,6 +108,10 @@ class Trainer:
             self.average.update(self.network)
         self.step += 1
         return Told(step=self.step, loss=loss, gradient_norm=norm, rate=scale, decision=decision)
+
+    def _computing(self) -> AbstractContextManager[None]:
+        device = next(self.network.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16) if self.recipe.dtype == "bfloat16" else nullcontext()
 
     def _rolled_back(self, told: Told) -> None:
         """Weights of the last checkpoint, but batches that follow: the same ones would lead here again."""
@@ -145,11 +149,6 @@ def objective(network: MMDiT, flow: Flow, material: Material, seed: int, step: i
     latents = torch.cat([material.references_BRC, noised(target, noise, sigma)], dim=1)
     velocity = network(latents, material.context_BSE, sigma, material.layout, valid_BS=material.valid_BS)
     return flow_loss(velocity, target, noise, flow.weights(sigma)).mean()
-
-
-def _computing(recipe: Recipe) -> AbstractContextManager[None]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, torch.bfloat16) if recipe.dtype == "bfloat16" else nullcontext()
 
 
 def _part(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
