@@ -104,6 +104,14 @@ def test_several_bad_batches_lead_back_to_the_last_checkpoint(tmp_path: Path) ->
         list(nothing.follow())
 
 
+def test_a_run_that_leads_back_at_its_end_is_saved(tmp_path: Path) -> None:
+    run = Trainer(replace(RECIPE, steps=10), network(), broken({7, 8, 9}), tmp_path)  # type: ignore[arg-type]
+    assert list(run.follow())[-1].decision is Decision.ROLL_BACK
+    tensors, facts = load_checkpoint(checkpoints(tmp_path)[-1])
+    assert facts["step"] == 10
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
 def test_the_last_checkpoints_are_kept_and_another_recipe_is_refused(tmp_path: Path) -> None:
     list(trainer(tmp_path, replace(RECIPE, save_every=2, keep=2)).follow())
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000010", "step-00000012"]
