@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_run import SMALL
 
 from flywheel.errors import FlywheelError
 from model.condition import ConditionEncoder
@@ -28,16 +29,7 @@ def model(**changed: Any) -> ImageModel:
         "latents_std": tuple(np.linspace(2, 3, 8).tolist()),
     }
     vae = VAE(release_config(base_dim=8, decoder_base_dim=8, z_dim=8, **statistics))
-    config = MMDiTConfig(
-        in_channels=8,
-        out_channels=8,
-        num_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        context_in_dim=128,
-        axes_dims_rope=(4, 6, 6),
-        **changed,
-    )
+    config = MMDiTConfig(**SMALL | {"in_channels": 8, "out_channels": 8, "context_in_dim": 128} | changed)
     network = MMDiT(config)
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.1)

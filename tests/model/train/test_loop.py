@@ -138,7 +138,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_none(tmp_path: Path) -> None:
 def test_a_kill_at_any_moment_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     """A run that saves every step, killed 15 times, each time going on from where it was."""
     lot, last = random.Random(0), 0
-    program = [sys.executable, str(Path(__file__).with_name("small_run.py")), str(tmp_path)]
+    program = [sys.executable, str(Path(__file__).parents[1] / "small_run.py"), str(tmp_path)]
     for _ in range(15):
         run = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
         assert run.stdout is not None

@@ -8,27 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_run import network
 
-from model.mmdit import MMDiT, MMDiTConfig
 from model.train.optim import Average, optimizers, rate, set_rate
 from model.train.recipe import Optimizer
 
 RECIPE = Optimizer(lr=1e-3, muon_lr=2e-3, weight_decay=0.1, warm_up=10, decay=0.5, last=0.02)
-
-
-def network() -> MMDiT:
-    torch.manual_seed(0)
-    return MMDiT(
-        MMDiTConfig(
-            in_channels=4,
-            out_channels=4,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=2,
-            context_in_dim=6,
-            axes_dims_rope=(4, 2, 2),
-        )
-    )
 
 
 @pytest.mark.parametrize("muon_lr", [0.0, 2e-3])

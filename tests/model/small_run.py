@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,15 +15,16 @@ from model.train.guards import GuardConfig
 from model.train.loop import Material, Trainer
 from model.train.recipe import RECIPES, Optimizer, Recipe
 
-NETWORK = MMDiTConfig(
-    in_channels=4,
-    out_channels=4,
-    num_layers=2,
-    attention_head_dim=8,
-    num_attention_heads=2,
-    context_in_dim=6,
-    axes_dims_rope=(4, 2, 2),
-)
+SMALL: dict[str, Any] = {
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 2,
+    "context_in_dim": 6,
+    "axes_dims_rope": (4, 2, 2),
+}
+NETWORK = MMDiTConfig(**SMALL)
 RECIPE = replace(
     RECIPES["miniature"],
     network=NETWORK,
