@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.buckets import double
 from filters.policy import Policy
 from filters.rules import DOMAINS, Bound, Rule
 from filters.scorers import SCORERS
+from flywheel.buckets import double
 from flywheel.workspace import Workspace
 
 BINS = 40  # our choice

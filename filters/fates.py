@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from filters.buckets import double
 from filters.policy import Policy
 from filters.rules import RULES, STAGES, Rule
+from flywheel.buckets import double
 
 LAST = STAGES[-1]
 IMAGE_RULES = tuple(rule for rule in RULES.values() if rule.subject == "image")

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from filters.buckets import double
 from filters.policy import Policy
 from filters.rules import STAGES, Bound, Rule
 from filters.verdicts import verdicts_sql
+from flywheel.buckets import double
 from flywheel.errors import ConservationError
 
 VERSION: Final = "pair-1"

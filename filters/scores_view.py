@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from filters.buckets import framed_sql
 from filters.funnel import funnel_sql
 from filters.pairs import pair_verdicts_sql
 from filters.policy import Policy
 from filters.scorers import SCORERS
 from filters.verdicts import survivors_sql, verdicts_sql
+from flywheel.buckets import framed_sql
 
 # Wide or binary columns that no question needs on every row; they are one join away in their own tables.
 LEFT_OUT = frozenset({"thumb", "fine", "keys", "boxes_json", "text"})
@@ -32,7 +32,7 @@ def scores_sql(
     abstained. A column that `images` has already is not repeated. Where one image was seen at several places,
     dataset, licence and caption are those of the sighting that brought it in. `clip` and `caption_tokens` are of the
     first of `caption_kinds` that the image has, the cosine by the model that `versions` names for it. `bucket`, `crop_loss`, `cropped_px`
-    and `short_side_px` are those of `filters.buckets`.
+    and `short_side_px` are those of `flywheel.buckets`.
     """
     chosen = [f"i.{column}" for column in _IMAGE_COLUMNS]
     chosen += ["s.dataset", "s.licence", "s.caption", "s.original_key"]

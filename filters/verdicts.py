@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from filters.buckets import double, resolution_sql
 from filters.fates import (
     CROWDED,
     IMAGE_RULES,
@@ -27,6 +26,7 @@ from filters.fates import (
 )
 from filters.policy import Policy
 from filters.rules import STAGES, Bound, Rule
+from flywheel.buckets import double, resolution_sql
 
 
 def verdicts_sql(policy: Policy, scores: str = "scores", allow_unjudged: Collection[str] = ()) -> str:

@@ -21,6 +21,10 @@ class Status(StrEnum):
     QUARANTINED = "quarantined"
 
 
+# Names that a caption goes by in side-cars, listings and data sets; the first that is there counts.
+CAPTION_KEYS = ("caption", "text", "raw_caption", "prompt")
+
+
 class Reason(StrEnum):
     """The closed list of reasons. Rejections are final, quarantines may be retried."""
 

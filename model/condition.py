@@ -17,12 +17,15 @@ from PIL import Image as Pictures
 from torch import Tensor
 
 from flywheel.errors import FlywheelError
+from flywheel.seeds import stable_hash
 from model.layout import Image, Layout, edit
+from model.pretrained import digest_of
 
 _SYSTEM = "<|im_start|>system\nComprehend and analyze the provided prompt.<|im_end|>\n"
 _TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 _SLOT = "<|vision_start|><|image_pad|><|vision_end|>"
 MAX_REFERENCES = 10
+TEMPLATE_DIGEST = stable_hash([_SYSTEM, _TURN, _SLOT])  # features are kept under it
 NULL_PROMPT = " "  # what the release's pipeline makes of an empty prompt
 
 
@@ -79,6 +82,9 @@ class ConditionEncoder:
             self._told(features[at][mask.bool()], inputs["input_ids"][at][mask.bool()])
             for at, mask in enumerate(inputs["attention_mask"])
         ]
+
+    def digest(self) -> str:
+        return digest_of(self._model)
 
     def save_pretrained(self, folder: Path, processor: Path) -> None:
         self._model.save_pretrained(folder)

@@ -5,6 +5,7 @@ Reading is exact: a name too many or too few, another shape, another kind of net
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -120,6 +121,15 @@ def _files(folder: Path) -> list[Path]:
     if strange:
         raise FlywheelError(f"{index} names {strange[0]}, which is outside its folder")
     return [folder / name for name in names]
+
+
+def digest_of(network: nn.Module) -> str:
+    """Of all weights and buffers by name, 16 digits: what latents and features are kept under."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from torch.nn.functional import silu
 
 from flywheel.errors import FlywheelError
 from model.layout import TOKEN_PX, whole_tokens
-from model.pretrained import CONFIG, filled, read_config, save_weights
+from model.pretrained import CONFIG, digest_of, filled, read_config, save_weights
 from model.vae_blocks import ChannelNorm, Double, Halve, MidBlock, ResBlock, folded_to, grown, shrunk
 
 Skip = Literal["global", "local", "none"]
@@ -88,6 +88,10 @@ class VAE(nn.Module):
         """Not clamped: a loss must see what lies outside."""
         image: Tensor = self.decoder(self.post_quant_conv(latents_BZHW))
         return image
+
+    def encoder_digest(self) -> str:
+        """Of all that latents depend on."""
+        return digest_of(nn.ModuleList([self.encoder, self.quant_conv]))
 
     @classmethod
     def load_pretrained(cls, folder: Path) -> Self:

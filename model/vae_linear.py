@@ -19,7 +19,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, silu, unfold
 
 from flywheel.errors import FlywheelError
 from model.layout import TOKEN_PX, whole_tokens
-from model.pretrained import CONFIG, filled, read_config, save_weights
+from model.pretrained import CONFIG, digest_of, filled, read_config, save_weights
 
 CLASS_NAME = "FlywheelLinearAutoencoder"
 
@@ -76,6 +76,10 @@ class LinearVAE(nn.Module):
         last = latents_BZHW.permute(0, 2, 3, 1)
         patches = self.mirror(last) + self.branch((last - mean) / deviation)
         return pixel_shuffle(patches.permute(0, 3, 1, 2), TOKEN_PX)
+
+    def encoder_digest(self) -> str:
+        """Of all that latents depend on: a decoder trained anew changes none."""
+        return digest_of(self.fold)
 
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         if not self.config.latents_std:

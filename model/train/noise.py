@@ -15,12 +15,16 @@ def sample_generator(seed: int, step: int, key: str) -> torch.Generator:
     return torch.Generator().manual_seed(int(stable_hash([seed, step, key], 15), 16))
 
 
-def drawn(seed: int, step: int, keys: Sequence[str], shape: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Noise (B, *shape), a standard normal number (B,) for each sample's sigma, and one of 0..1 (B,) for what is dropped."""
-    noise, normal, chance = [], [], []
+def drawn(seed: int, step: int, keys: Sequence[str], shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Noise (B, *shape), and a standard normal number (B,) for each sample's sigma."""
+    noise, normal = [], []
     for key in keys:
         generator = sample_generator(seed, step, key)
         normal.append(torch.randn((), generator=generator))
-        chance.append(torch.rand((), generator=generator))
         noise.append(torch.randn(tuple(shape), generator=generator))
-    return torch.stack(noise), torch.stack(normal), torch.stack(chance)
+    return torch.stack(noise), torch.stack(normal)
+
+
+def dropped(seed: int, step: int, key: str, share: float) -> bool:
+    """Whether this sample's prompt is left out at this step: by lot, `share` of them."""
+    return float(torch.rand((), generator=sample_generator(seed, step, f"{key} prompt"))) < share

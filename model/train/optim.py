@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from model.train.muon import Muon
 from model.train.recipe import Optimizer
 
 _BLOCKS = "transformer_blocks."
@@ -26,8 +27,7 @@ def optimizers(network: nn.Module, recipe: Optimizer) -> list[torch.optim.Optimi
         torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.lr, betas=recipe.betas)
     ]
     if by_muon:
-        decay = recipe.weight_decay
-        found.append(torch.optim.Muon(by_muon, lr=recipe.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        found.append(Muon(by_muon, lr=recipe.muon_lr, weight_decay=recipe.weight_decay))
     return found
 
 
@@ -39,7 +39,7 @@ def rate(recipe: Optimizer, step: int, steps: int) -> float:
 
 def set_rate(found: Sequence[torch.optim.Optimizer], recipe: Optimizer, scale: float) -> None:
     for one in found:
-        usual = recipe.muon_lr if isinstance(one, torch.optim.Muon) else recipe.lr
+        usual = recipe.muon_lr if isinstance(one, Muon) else recipe.lr
         for group in one.param_groups:
             group["lr"] = usual * scale
 
@@ -52,23 +52,24 @@ class Average:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay, self.seen = decay, 0
-        self.weights = {name: weight.detach().float().clone() for name, weight in _trained(network)}
+        self.weights = {name: weight.detach().float().clone() for name, weight in trained(network)}
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         decay = min(self.decay, (1 + self.seen) / (10 + self.seen))
         self.seen += 1
-        mine, theirs = zip(*((self.weights[name], weight.float()) for name, weight in _trained(network)), strict=True)
+        mine, theirs = zip(*((self.weights[name], weight.float()) for name, weight in trained(network)), strict=True)
         torch._foreach_lerp_(list(mine), list(theirs), 1 - decay)
 
     @torch.no_grad()
     def swap(self, network: nn.Module) -> None:
         """Put the average into the network and the network's weights here; once more undoes it."""
-        for name, weight in _trained(network):
+        for name, weight in trained(network):
             held = weight.detach().float().clone()
             weight.copy_(self.weights[name])
             self.weights[name].copy_(held)
 
 
-def _trained(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def trained(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Weights with gradients, by name."""
     return ((name, weight) for name, weight in network.named_parameters() if weight.requires_grad)

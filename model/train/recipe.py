@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
+import torch
+
 from flywheel.errors import UsageError
 from flywheel.seeds import stable_hash
 from model.flow import Flow
@@ -39,7 +41,10 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """`tokens` a batch of one worker, padding counted, text included; `accumulate` batches make a step.
+    """`tokens` a batch, padding counted, text included; `accumulate` batches make a step, shared by the workers.
+
+    `draws`: noises under which a sample is seen in a step. They share one reading of the prompt, which costs as much as the
+    picture where pictures are small. `dtype` auto: bfloat16 where the device has units for it, else float32.
 
     `resolutions` are sides of squares, px: an image goes to the largest that it reaches, in its own aspect ratio's bucket.
     `edits` is the share of batches that are edits, `dropout` that of prompts replaced by the null prompt.
@@ -57,11 +62,14 @@ class Recipe:
     dropout: float = 0.1
     tokens: int
     accumulate: int = 1
+    draws: int = 1
     averaging: float = 0.9999
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     checkpointing: bool = False
+    compile: bool = False
     seed: int = 0
     save_every: int = 1000
+    show_every: int = 1000
     keep: int = 3
 
     def __post_init__(self) -> None:
@@ -70,15 +78,25 @@ class Recipe:
             raise ValueError(f"resolutions are multiples of {TOKEN_PX} px, not {wrong or 'none'}")
         if not 0 <= self.edits < 1 or not 0 <= self.dropout < 1 or not 0 <= self.averaging < 1:
             raise ValueError("edits, dropout and averaging are shares from 0 up to, and without, 1")
-        if min(self.steps, self.tokens, self.accumulate, self.save_every, self.keep) < 1:
-            raise ValueError("steps, tokens, accumulate, save_every and keep are 1 or more")
+        if min(self.steps, self.tokens, self.accumulate, self.draws, self.save_every, self.show_every, self.keep) < 1:
+            raise ValueError("steps, tokens, accumulate, draws, save_every, show_every and keep are 1 or more")
+        if self.dtype not in ("auto", "bfloat16", "float32"):
+            raise ValueError(f"dtype is auto, bfloat16 or float32, not {self.dtype!r}")
 
     @property
     def digest(self) -> str:
-        """The same for the same run, however it was spelt."""
-        return stable_hash(json.loads(json.dumps(asdict(self))))
+        """The same for the same weights, however they were asked for."""
+        told = {name: value for name, value in asdict(self).items() if name not in _WITHOUT_CONSEQUENCES}
+        return stable_hash(json.loads(json.dumps(told)))
+
+    def computes_half(self, device: torch.device) -> bool:
+        """Whether in bfloat16. A CPU without units for it would take ten times as long as in float32 (measured)."""
+        if self.dtype == "auto":
+            return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return self.dtype == "bfloat16"
 
 
+_WITHOUT_CONSEQUENCES = ("says", "save_every", "show_every", "keep")
 _MINIATURE = MMDiTConfig(
     num_layers=8, attention_head_dim=48, num_attention_heads=4, context_in_dim=128, axes_dims_rope=(16, 16, 16)
 )

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlsplit
 
-from flywheel.records import Locator, Reason, SourceItem
+from flywheel.records import CAPTION_KEYS, Locator, Reason, SourceItem
 from flywheel.workspace.places import is_local
 from flywheel.workspace.storage import StoredObject, open_uri
 
 HEAD_BYTES = 4096
 
-CAPTION_KEYS = ("caption", "text", "raw_caption", "prompt")
 LICENCE_KEYS = ("license", "licence")
 KEY_KEYS = ("__key__", "key", "image_id", "id")
 

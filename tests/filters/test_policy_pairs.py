@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters.buckets import framed_sql
 from filters.pairs import PAIR_COUNTS, VERSION, StagePairs, consistency, count_pairs, pair_verdicts_sql
 from filters.policy import bundled, parse, to_toml
 from filters.rules import RULES
+from flywheel.buckets import framed_sql
 from flywheel.errors import ConservationError
 
 SQUARE = ((512, 512), (512, 512))

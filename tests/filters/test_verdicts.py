@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filters.buckets import frame, framed_sql, resolution_px
 from filters.funnel import assemble, compare, counts_sql, flips_sql
 from filters.policy import PROFILES, Policy, bundled, parse, to_toml
 from filters.rules import DOMAINS, RULES, STAGES, Rule
 from filters.verdicts import survivors_sql, verdicts_sql, violations_sql
+from flywheel.buckets import frame, framed_sql, resolution_px
 from flywheel.errors import ConservationError
 
 # column -> (scorer that writes it, values that lie on both sides of likely thresholds)

@@ -12,7 +12,8 @@ import torch
 from model.layout import Image, edit
 from model.mmdit import MMDiT, MMDiTConfig
 from model.train.guards import GuardConfig
-from model.train.loop import Material, Trainer
+from model.train.loop import Trainer
+from model.train.material import Material
 from model.train.recipe import RECIPES, Optimizer, Recipe
 
 SMALL: dict[str, Any] = {

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_run import network
 
+from model.train.muon import Muon
 from model.train.optim import Average, optimizers, rate, set_rate
 from model.train.recipe import Optimizer
 
@@ -25,7 +26,7 @@ def test_every_weight_is_stepped_once_and_norms_are_not_decayed(muon_lr: float) 
     for one in found:
         for group in one.param_groups:
             assert all((weight.ndim > 1) == (group["weight_decay"] > 0) for weight in group["params"])
-    muon = [weight for one in found if isinstance(one, torch.optim.Muon) for weight in one.param_groups[0]["params"]]
+    muon = [weight for one in found if isinstance(one, Muon) for weight in one.param_groups[0]["params"]]
     inside = {id(weight) for weight in net.transformer_blocks.parameters() if weight.ndim == 2}
     assert {id(weight) for weight in muon} == (inside if muon_lr else set())
 

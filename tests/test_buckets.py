@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.buckets import BUCKETS, frame, framed_sql, resolution_px, resolution_sql
+from flywheel.buckets import BUCKETS, frame, framed_sql, resolution_px, resolution_sql
 
 side = st.integers(1, 30_000)
 SIZES = ((256,), (64,), (512, 1024), (512, 1024, 2048), (128, 256))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.errors import UsageError
-from model.train.examples import offered
+from model.data.examples import offered
 
 
 def put(root: Path, **files: str) -> None:
@@ -44,8 +44,8 @@ def test_a_folder_with_captions_beside_and_listed(tmp_path: Path) -> None:
         ("after.png+before.png", "make it blue"),
         ("sub/b.JPG", "a ring"),
     ]
-    assert [one.read() for one in found.examples[1].references] == [b"1"]
-    assert found.examples[1].image.read() == b"2"
+    assert [one.read(99) for one in found.examples[1].references] == [b"1"]
+    assert found.examples[1].image.read(99) == b"2"
     assert found.left_out == {"without a caption": 3, "file is missing": 1, "line that is no JSON object": 1}
 
 
@@ -75,8 +75,8 @@ def test_a_tar_is_read_in_place(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     found = offered(tmp_path / "d.tar")
-    assert [(example.key, example.caption, example.image.read()) for example in found.examples] == [
-        ("x/1", "a star", b"one")
+    assert [(example.key, example.caption, example.image.read(99)) for example in found.examples] == [
+        ("x/1.png", "a star", b"one")
     ]
     assert found.left_out == {"without a caption": 1}
 
@@ -89,3 +89,47 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("A")
     with pytest.raises(UsageError, match="offers nothing to train on: 1 without a caption"):
         offered(tmp_path)
+
+
+def test_edits_in_a_tar(tmp_path: Path) -> None:
+    line = {"edited_image": "new.png", "image": "old.png", "input_image": "old.png", "edit_prompt": "make it red"}
+    with tarfile.open(tmp_path / "d.tar", "w") as archive:
+        for name, content in {
+            "e/old.png": b"old",
+            "e/new.png": b"new",
+            "e/all.jsonl": json.dumps(line).encode(),
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    (example,) = offered(tmp_path / "d.tar").examples
+    assert (example.image.read(9), example.caption) == (b"new", "make it red")
+    assert [one.read(9) for one in example.references] == [b"old"]
+
+
+def test_a_saved_data_set(tmp_path: Path) -> None:
+    import datasets
+    from PIL import Image
+
+    def png(colour: str) -> bytes:
+        held = io.BytesIO()
+        Image.new("RGB", (4, 4), colour).save(held, "PNG")
+        return held.getvalue()
+
+    red, blue = png("red"), png("blue")
+    rows = {
+        "image": [{"bytes": red, "path": None}] * 3,
+        "text": ["a red square", " ", "blue turned red"],
+        "references": [None, None, [{"bytes": blue, "path": None}] * 2],
+    }
+    features = datasets.Features(
+        {"image": datasets.Image(), "text": datasets.Value("string"), "references": datasets.List(datasets.Image())}
+    )
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "d"))
+    found = offered(tmp_path / "d")
+    assert [(one.caption, one.image.read(10**6), len(one.references)) for one in found.examples] == [
+        ("a red square", red, 0),
+        ("blue turned red", red, 2),
+    ]
+    assert [one.read(10**6) for one in found.examples[1].references] == [blue, blue]
+    assert found.left_out == {"without a caption": 1}

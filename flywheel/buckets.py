@@ -61,6 +61,16 @@ def resolution_px(width_px: int, height_px: int, sizes: Sequence[int]) -> int | 
     return sizes[0] if min(width_px, height_px) >= sizes[0] else None
 
 
+def bucket_sides_px(bucket: str, side_px: int) -> tuple[int, int]:
+    """Width and height of a bucket at a resolution: about `side_px` squared of area, sides of whole tokens.
+
+    From 256 px sides are multiples of 32, as a vision-language model cuts them, below of 16. Our choice.
+    """
+    step = 32 if side_px >= 256 else 16
+    stretch = math.sqrt(BUCKETS[bucket])
+    return max(step, round(side_px * stretch / step) * step), max(step, round(side_px / stretch / step) * step)
+
+
 def framed_sql(scores: str) -> str:
     """SQL: every column of `scores`, and bucket, crop_loss, cropped_px, short_side_px."""
     names = "".join(

@@ -1,0 +1,71 @@
+"""Who trains together: this worker's place among all, and the device that it computes on.
+
+Plain `python` is a world of one. `torchrun` and Ray Train tell each worker its place in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """`mesh` None: nobody else."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    mesh: DeviceMesh | None = None
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.mesh is not None:
+            dist.barrier()
+
+    def total(self, value: float) -> float:
+        """The sum over all workers."""
+        if self.mesh is None:
+            return value
+        held = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(held)
+        return float(held)
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """The world that the environment tells of; left at the end."""
+    size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    has_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", local) if has_gpu else torch.device("cpu")
+    if has_gpu:
+        torch.cuda.set_device(device)
+    if size == 1:
+        yield World(device=device)
+        return
+    dist.init_process_group("nccl" if has_gpu else "gloo")
+    try:
+        mesh = init_device_mesh(device.type, (size,))
+        yield World(rank=dist.get_rank(), size=size, device=device, mesh=mesh)
+    finally:
+        dist.destroy_process_group()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A shard with all of its others; what is no shard as it is. All workers must ask together."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
