@@ -51,8 +51,10 @@ class ConditionEncoder:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """`processor` where it lies in a folder of its own."""
+        import transformers
         from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
+        transformers.utils.logging.disable_progress_bar()
         try:
             self._processor: Any = AutoProcessor.from_pretrained(processor or folder, local_files_only=True)
             model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, local_files_only=True)

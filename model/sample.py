@@ -70,6 +70,7 @@ class ImageModel:
     network: MMDiT
     vae: VAE | LinearVAE
     flow: Flow = field(default_factory=Flow)
+    sampling: Sampling = field(default_factory=Sampling)  # how it is sampled where nobody says otherwise
 
     @torch.no_grad()
     def generate(
@@ -125,12 +126,12 @@ class ImageModel:
     def decoded(self, latents_BNC: Tensor, target: Image) -> Tensor:
         """(B, channels, height, width) in -1..1."""
         grid = latents_BNC.transpose(1, 2).reshape(len(latents_BNC), -1, target.height, target.width)
-        mean, deviation = self._statistics()
+        mean, deviation = self._over_pixels()
         return self.vae.decode(grid * deviation + mean).clamp(-1, 1)
 
     def _encoded(self, references: Sequence[Pictures.Image]) -> list[Tensor]:
         """(C, H, W) each, normalised."""
-        mean, deviation = self._statistics()
+        mean, deviation = self._over_pixels()
         channels = self.vae.config.in_channels
         return [((self.vae.encode(_pixels(one, channels)) - mean) / deviation)[0] for one in references]
 
@@ -139,21 +140,26 @@ class ImageModel:
     ) -> Callable[[Tensor, float], Tensor]:
         """The network under these prompts; text and references are computed once where its config allows."""
         layout, context_BSE, valid_BS = batched(conditions, [Image(*one.shape[1:]) for one in references], target)
-        before = [one.flatten(1).T.expand(len(conditions), -1, -1) for one in references]
+        device = next(self.network.parameters()).device
+        context_BSE, valid_BS = context_BSE.to(device), None if valid_BS is None else valid_BS.to(device)
+        before = [one.flatten(1).T.expand(len(conditions), -1, -1).to(device) for one in references]
         cache = PrefixCache() if self.network.config.caches else None
 
         def velocity(latents_BNC: Tensor, sigma: float) -> Tensor:
-            latents_BRC = torch.cat([*before, latents_BNC], dim=1)
-            sigma_B = torch.full((len(latents_BNC),), sigma)
+            latents_BRC = torch.cat([*before, latents_BNC.to(device)], dim=1)
+            sigma_B = torch.full((len(latents_BNC),), sigma, device=device)
             found: Tensor = self.network(latents_BRC, context_BSE, sigma_B, layout, valid_BS=valid_BS, cache=cache)
-            return found
+            return found.to(latents_BNC.device)
 
         return velocity
 
-    def _statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the autoencoder's latents, (1, C, 1, 1)."""
-        config = self.vae.config
-        return torch.tensor(config.latents_mean).view(1, -1, 1, 1), torch.tensor(config.latents_std).view(1, -1, 1, 1)
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (C,) that normalise the autoencoder's latents."""
+        return torch.tensor(self.vae.config.latents_mean), torch.tensor(self.vae.config.latents_std)
+
+    def _over_pixels(self) -> tuple[Tensor, Tensor]:
+        mean, deviation = self.statistics()
+        return mean.view(1, -1, 1, 1), deviation.view(1, -1, 1, 1)
 
     @classmethod
     def load_pretrained(cls, folder: Path) -> Self:
@@ -164,11 +170,12 @@ class ImageModel:
         if len(vae.config.latents_mean) != vae.config.z_dim or len(vae.config.latents_std) != vae.config.z_dim:
             raise FlywheelError(f"{folder / 'vae'} does not say its latents' statistics")
         network = MMDiT.load_pretrained(folder / "transformer")
-        condition = ConditionEncoder(folder / "text_encoder", processor=folder / "processor")
+        processor = folder / "processor"
+        condition = ConditionEncoder(folder / "text_encoder", processor=processor if processor.is_dir() else None)
         if network.config.context_in_dim != condition.channels or network.config.in_channels != vae.config.z_dim:
             raise FlywheelError(f"{folder}: network, condition encoder and autoencoder are not of one model")
-        flow = _flow_from(folder / "scheduler" / "scheduler_config.json")
-        return cls(condition=condition, network=network.eval(), vae=vae.eval(), flow=flow)
+        flow, sampling = _flow_from(folder / "scheduler" / "scheduler_config.json")
+        return cls(condition=condition, network=network.eval(), vae=vae.eval(), flow=flow, sampling=sampling)
 
     def save_pretrained(self, folder: Path) -> None:
         """A folder that `load_pretrained` loads, and diffusers' `QwenImage21Pipeline` where the autoencoder is the release's."""
@@ -176,7 +183,7 @@ class ImageModel:
         self.vae.save_pretrained(folder / "vae")
         self.condition.save_pretrained(folder / "text_encoder", folder / "processor")
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-        write_json(folder / "scheduler" / "scheduler_config.json", _scheduler(self.flow))
+        write_json(folder / "scheduler" / "scheduler_config.json", _scheduler(self.flow, self.sampling))
         vae = ["model", LINEAR] if isinstance(self.vae, LinearVAE) else ["diffusers", RESIDUAL]
         about = {"_class_name": "QwenImage21Pipeline", "_diffusers_version": DIFFUSERS_VERSION}
         write_json(folder / INDEX, {**about, **_PARTS, "vae": vae})
@@ -214,7 +221,7 @@ def _picture(image_CHW: Tensor) -> Pictures.Image:
     return Pictures.fromarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
-def _scheduler(flow: Flow) -> dict[str, object]:
+def _scheduler(flow: Flow, sampling: Sampling) -> dict[str, object]:
     """In the words of diffusers' FlowMatchEulerDiscreteScheduler; what training draws from is ours alone."""
     return {
         "_class_name": "FlowMatchEulerDiscreteScheduler",
@@ -229,20 +236,22 @@ def _scheduler(flow: Flow) -> dict[str, object]:
         "time_shift_type": "exponential",
         "use_dynamic_shifting": True,
         "flow": asdict(flow),
+        "sampling": asdict(sampling),
     }
 
 
-def _flow_from(path: Path) -> Flow:
+def _flow_from(path: Path) -> tuple[Flow, Sampling]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
         if "flow" in read:
-            return Flow(**read["flow"])
-        return Flow(
+            return Flow(**read["flow"]), Sampling(**read.get("sampling", {}))
+        flow = Flow(
             base_shift=read["base_shift"],
             max_shift=read["max_shift"],
             base_tokens=read["base_image_seq_len"],
             max_tokens=read["max_image_seq_len"],
             terminal=read["shift_terminal"],
         )
+        return flow, Sampling()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FlywheelError(f"{path} cannot be read as a sampler's config: {error}") from error

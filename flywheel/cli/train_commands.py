@@ -1,19 +1,42 @@
-"""Commands of the trainer: recipes."""
+"""Commands of the trainer: recipes, train, generate."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flywheel.cli.app import AsJson, app, emit, table
+from flywheel.cli.app import DEFAULT, AsJson, Printer, Where, app, emit, open_workspace, table
+from flywheel.errors import UsageError
+
+if TYPE_CHECKING:
+    from model.data.examples import Offered
+    from model.train.run import Watch
 
 recipes = typer.Typer(help="What training runs are made of.", no_args_is_help=True)
 app.add_typer(recipes, name="recipe")
+training = typer.Typer(help="Train the bundled networks, or your own weights.", no_args_is_help=True)
+app.add_typer(training, name="train")
 
+_SNAPSHOT = "snapshot:"
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: optimizer.lr=3e-4, steps=500.")
+]
+RecipeName = Annotated[str, typer.Option("--recipe", help="One of `flywheel recipe list`.")]
+Data = Annotated[
+    str,
+    typer.Option("--data", help="A folder, a tar, a data set that `datasets` saved, or snapshot:ID of the workspace."),
+]
+RunFolder = Annotated[
+    Path, typer.Option("--out", "-o", help="The run's folder: checkpoints, curves, grids, the model.")
+]
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", help="An image model's folder, as diffusers has them. Default: the bundled one."),
 ]
 
 
@@ -40,6 +63,91 @@ def show_recipe(
     document = {**asdict(recipe), "digest": recipe.digest}
     rows = [[key, _told(value)] for key, value in _flat(document)]
     emit(as_json, document, lambda say: table(None, ["setting", "value"], rows))
+
+
+@training.command("mmdit")
+def train_mmdit(
+    recipe: RecipeName,
+    data: Data,
+    out: RunFolder,
+    model: Model = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Where latents and features are kept. Default: in --out.")] = None,
+    workspace: Where = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Train the generator. Under `torchrun` each worker takes its share."""
+    from model.train.recipe import recipe_named, with_settings
+    from model.train.run import train
+    from model.train.start import started
+    from model.train.world import joined
+
+    chosen = with_settings(recipe_named(recipe), settings or [])
+    found = _offered(data, workspace)
+    with joined() as world, _watching(world.is_first) as watch:
+        chosen, base = started(chosen, model)
+        report = train(chosen, base, found, out, cache=cache or out / "cache", resume=resume, watch=watch, world=world)
+    if world.is_first:
+        emit(as_json, report.to_json(), lambda say: _report(say, report.to_json()))
+
+
+@app.command()
+def generate(
+    prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw, or how to edit --image.")],
+    image: Annotated[list[Path] | None, typer.Option("--image", help="A reference to edit; up to 10.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder that pictures are put into.")] = Path(),
+    model: Model = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels. Default: the model's own.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Default: the model's own.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=1, help="1: none. Default: the model's own.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first picture; the next has the next.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a picture a prompt."""
+    from model.drawing import draw
+
+    drawn = draw(prompts, image or [], out, model, size=size, steps=steps, guidance=guidance, seed=seed)
+    document = {"pictures": [{**asdict(one), "file": str(one.file)} for one in drawn]}
+
+    def lines(say: Printer) -> None:
+        for one in drawn:
+            say(f"{one.file}  {one.prompt}")
+
+    emit(as_json, document, lines)
+
+
+def _offered(data: str, workspace: str) -> Offered:
+    if data.startswith(_SNAPSHOT):
+        from pipelines.training import offered_by_snapshot
+
+        return offered_by_snapshot(open_workspace(workspace), data.removeprefix(_SNAPSHOT))
+    from model.data.examples import offered
+
+    if "://" in data:
+        raise UsageError(f"{data} is no folder here: ingest it and train on its snapshot")
+    return offered(Path(data))
+
+
+@contextmanager
+def _watching(is_first: bool) -> Iterator[Watch]:
+    """Bars on a terminal; on anything else a line now and then."""
+    from flywheel.cli.training_progress import watching
+
+    with watching(is_first) as watch:
+        yield watch
+
+
+def _report(say: Printer, report: Mapping[str, Any]) -> None:
+    say(f"{report['steps']} steps, loss {report['loss']:.4f}; {report['examples']} examples, {report['edits']} edits")
+    for reason, count in report["left_out"].items():
+        say(f"left out: {count} {reason}")
+    for decision, count in report["skipped"].items():
+        say(f"steps not taken: {count} {decision}")
+    if pace := report["pace"]:
+        mfu = "" if pace["mfu"] is None else f", {pace['mfu']:.1%} of the device's peak"
+        say(f"{pace['samples_s']:.1f} samples/s, {pace['waited']:.1%} of the time waiting for data{mfu}")
+    say(f"model: {report['model']}")
 
 
 def _flat(document: dict[str, object], before: str = "") -> list[tuple[str, object]]:

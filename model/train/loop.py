@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from flywheel.errors import FlywheelError
 from model.layout import Layout
 from model.mmdit import MMDiT
+from model.precision import computing
 from model.train.checkpoint import (
     checkpoints,
     facts_of,
@@ -96,7 +96,7 @@ class Trainer:
         loss, layouts = 0.0, []
         for at in range(world.rank, recipe.accumulate, world.size):
             material = self._batches(self.step * recipe.accumulate + at, self.step).to(world.device)
-            with self._computing():
+            with computing(recipe.computes_half(world.device), world.device):
                 found = objective(self.network, recipe, material, self.step) / recipe.accumulate
             # Workers' gradients are averaged, a step's loss is a sum.
             (found * world.size).backward()  # type: ignore[no-untyped-call]
@@ -120,10 +120,6 @@ class Trainer:
             samples=samples,
             layouts=tuple(layouts),
         )
-
-    def _computing(self) -> AbstractContextManager[None]:
-        device = self._world.device
-        return torch.autocast(device.type, torch.bfloat16) if self.recipe.computes_half(device) else nullcontext()
 
     def _rolled_back(self, told: Told) -> None:
         """Weights of the last checkpoint, but batches that follow: the same ones would lead here again."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from model.precision import is_half_fast
 from model.train.world import whole
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # of the quintic that drives singular values towards one
@@ -57,7 +58,8 @@ class Muon(torch.optim.Optimizer):
 
 def orthogonal(matrices_NRC: Tensor) -> Tensor:
     """Each matrix's singular values brought near one, its directions kept (Newton-Schulz)."""
-    found = matrices_NRC.to(_dtype(matrices_NRC.device))
+    # Half as wide where that is faster; precision is not needed here.
+    found = matrices_NRC.to(torch.bfloat16 if is_half_fast(matrices_NRC.device) else torch.float32)
     tall = found.shape[1] > found.shape[2]
     if tall:
         found = found.mT
@@ -66,12 +68,6 @@ def orthogonal(matrices_NRC: Tensor) -> Tensor:
         square = found @ found.mT
         found = torch.baddbmm(found, torch.baddbmm(square, square, square, beta=_B, alpha=_C), found, beta=_A)
     return found.mT if tall else found
-
-
-def _dtype(device: torch.device) -> torch.dtype:
-    """Half as wide where that is faster; precision is not needed here."""
-    fast = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _cut_as(matrix: Tensor, step: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from flywheel.seeds import stable_hash
 from model.flow import Flow
 from model.layout import TOKEN_PX
 from model.mmdit import MMDiTConfig
+from model.precision import is_half_fast
 from model.train.guards import GuardConfig
 
 
@@ -46,12 +47,14 @@ class Recipe:
     `draws`: noises under which a sample is seen in a step. They share one reading of the prompt, which costs as much as the
     picture where pictures are small. `dtype` auto: bfloat16 where the device has units for it, else float32.
 
+    `begins` anew: a network of `network`'s shape; from weights: the model's own, and of its shape.
     `resolutions` are sides of squares, px: an image goes to the largest that it reaches, in its own aspect ratio's bucket.
     `edits` is the share of batches that are edits, `dropout` that of prompts replaced by the null prompt.
     """
 
     name: str
     says: str
+    begins: Literal["anew", "weights"] = "weights"
     network: MMDiTConfig = field(default_factory=MMDiTConfig)
     flow: Flow = field(default_factory=Flow)
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -90,9 +93,9 @@ class Recipe:
         return stable_hash(json.loads(json.dumps(told)))
 
     def computes_half(self, device: torch.device) -> bool:
-        """Whether in bfloat16. A CPU without units for it would take ten times as long as in float32 (measured)."""
+        """Whether matrices are computed in bfloat16."""
         if self.dtype == "auto":
-            return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+            return is_half_fast(device)
         return self.dtype == "bfloat16"
 
 
@@ -105,6 +108,7 @@ _ALL: Sequence[Recipe] = (
     Recipe(
         name="pretrain",
         says="Table 2, pre-training: 700,000 steps at 256 and 512 px, T2I to TI2I 9 to 1",
+        begins="anew",
         optimizer=Optimizer(lr=1e-4),
         steps=700_000,
         resolutions=(256, 512),
@@ -132,6 +136,7 @@ _ALL: Sequence[Recipe] = (
     Recipe(
         name="miniature",
         says="the rendered world at 96 px on a CPU, from nothing; every number is our choice",
+        begins="anew",
         network=_MINIATURE,
         flow=Flow(mean=0.8, base_shift=0.0, max_shift=0.0),
         optimizer=Optimizer(lr=2e-3, muon_lr=4e-3, betas=(0.9, 0.99), weight_decay=0.01, warm_up=100, decay=0.5),
@@ -155,16 +160,32 @@ def recipe_named(name: str) -> Recipe:
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """`key=value`, nested by dots (`optimizer.lr=3e-4`); values as in JSON. Raises UsageError, in one line."""
+    """`key=value`, nested by dots (`optimizer.lr=3e-4`); values as in JSON; all at once, so that what must fit together may.
+
+    Raises UsageError, in one line.
+    """
+    wanted: dict[str, Any] = {}
     for setting in settings:
         key, found, text = setting.partition("=")
         if not found:
             raise UsageError(f"a setting is key=value, not {setting!r}")
-        try:
-            recipe = _changed(recipe, key.split("."), _value(text))
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{setting}: {error}") from error
-    return recipe
+        *path, name = key.split(".")
+        inside = wanted
+        for part in path:
+            inside = inside.setdefault(part, {})
+        inside[name] = _Set(setting, _value(text))
+    try:
+        return _changed(recipe, wanted)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{' '.join(settings)}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """A value, and how it was said."""
+
+    said: str
+    value: Any
 
 
 def _value(text: str) -> Any:
@@ -174,33 +195,34 @@ def _value(text: str) -> Any:
         return text
 
 
-def _changed(record: Any, path: Sequence[str], value: Any) -> Any:
-    name, *rest = path
+def _changed(record: Any, wanted: Mapping[str, Any]) -> Any:
     known = [one.name for one in fields(record)]
-    if name not in known:
-        raise ValueError(f"no {name!r}; there are {', '.join(known)}")
-    present = getattr(record, name)
-    if rest:
-        if not is_dataclass(present):
+    changes = {}
+    for name, change in wanted.items():
+        if name not in known:
+            raise ValueError(f"no {name!r}; there are {', '.join(known)}")
+        present = getattr(record, name)
+        if isinstance(change, _Set):
+            changes[name] = _fitting(get_type_hints(type(record))[name], present, change)
+        elif is_dataclass(present):
+            changes[name] = _changed(present, change)
+        else:
             raise ValueError(f"{name} has nothing inside")
-        return replace(record, **{name: _changed(present, rest, value)})
-    return replace(record, **{name: _fitting(get_type_hints(type(record))[name], present, value)})
+    return replace(record, **changes)
 
 
-def _fitting(kind: Any, present: Any, value: Any) -> Any:
+def _fitting(kind: Any, present: Any, change: _Set) -> Any:
     """A value of the kind that the field has."""
+    value = change.value
     if is_dataclass(present):
-        raise ValueError("it has settings of its own: name one after a dot")
+        raise ValueError(f"{change.said}: it has settings of its own: name one after a dot")
     if isinstance(present, tuple) and isinstance(value, list):
         return tuple(value)
     if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if (
-        present is not None
-        and type(value) is not type(present)
-        and not (value is None and type(None) in _options(kind))
-    ):
-        raise ValueError(f"it takes {type(present).__name__}, not {value!r}")
+    allowed = value is None and type(None) in _options(kind)
+    if present is not None and type(value) is not type(present) and not allowed:
+        raise ValueError(f"{change.said}: it takes {type(present).__name__}, not {value!r}")
     return value
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import Qwen3VLForConditionalGeneration
 
 from flywheel.sums import SUMS, sums_of
-from model.miniature.build import courses, exam
+from model.miniature.build import condition_heads, courses, exam
 from model.miniature.build.card import write_card
 from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, save
 from model.miniature.build.contrast import (
@@ -37,7 +37,7 @@ from model.miniature.build.courses import Student
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
 from model.miniature.build.lessons import Writer
-from model.miniature.build.probes import GATHERED, Probes, TokenHeads, save_probes
+from model.miniature.build.probes import Probes
 from model.miniature.build.tokenizer import world_tokenizer
 from model.miniature.build.trainer import Course, follow
 from model.miniature.build.wordings import told_plainly
@@ -72,19 +72,19 @@ class Builder:
     def all(self, role: str) -> Mapping[str, Any]:
         """Train, write, examine. Figures by model."""
         captioner, judge = self.captioner_and_judge()
-        condition, probes = self.condition()
+        condition, read_by = self.condition()
         clip, parts = self.clip()
         for name, student in (("captioner", captioner), ("judge", judge), ("condition", condition)):
             save(student.model, self._tokenizer, self._into / f"{name}-miniature-{VERSION}")
-        save_probes(*probes, self._into / f"condition-miniature-{VERSION}" / PROBES)
+        condition_heads.save_heads(read_by, self._into / f"condition-miniature-{VERSION}" / PROBES)
         save_clip(clip, self._tokenizer, self._into / f"clip-miniature-{VERSION}")
         save_heads(parts, self._into, VERSION)
         words, seed = ended_tokenizer(self._tokenizer), self._seed
         return {
             "captioner": exam.captions_exact(captioner, EXAMINED, role, seed),
             "judge": exam.judge_exact(judge, EXAMINED, role, seed),
-            "condition": exam.condition_told(condition, probes, EXAMINED, role, seed),
-            "condition, unseen wordings": exam.condition_told(condition, probes, EXAMINED, role, seed, told_plainly),
+            "condition": exam.condition_told(condition, read_by, EXAMINED, role, seed),
+            "condition, unseen wordings": exam.condition_told(condition, read_by, EXAMINED, role, seed, told_plainly),
             "clip": exam.clip_finds(clip, words, role, seed),
             "heads": exam.heads_told(clip, parts, EXAMINED, role, seed),
         }
@@ -98,13 +98,13 @@ class Builder:
         self._follow(courses.polish(captioner, STEPS["polish"], self._seed))
         return captioner, judge
 
-    def condition(self) -> tuple[Student, tuple[Probes, TokenHeads]]:
+    def condition(self) -> tuple[Student, condition_heads.ConditionHeads]:
         seeing, _ = self._seeing()
-        student, probes = self._student("condition", PARSING_LAYERS), Probes(GATHERED * HIDDEN)
+        student = self._student("condition", PARSING_LAYERS)
         student.model.model.visual.load_state_dict(seeing.model.model.visual.state_dict())
-        tokens = TokenHeads(HIDDEN, self._tokenizer)
-        self._follow(courses.condition(student, probes, tokens, STEPS["condition"], self._seed))
-        return student, (probes, tokens)
+        read_by = condition_heads.new_heads(HIDDEN, self._tokenizer)
+        self._follow(courses.condition(student, read_by, STEPS["condition"], self._seed))
+        return student, read_by
 
     def clip(self) -> tuple[open_clip.CLIP, nn.ModuleDict]:
         clip = new_clip(self._tokenizer, self._seed)

@@ -38,6 +38,7 @@ from model.miniature.roles import role_of
 from model.miniature.scene import Scene
 from model.miniature.sorts import sort_of
 from model.miniature.subject import Subject
+from model.precision import computing, is_half_fast
 
 EMBED, WIDTH, LAYERS, TEXT_LAYERS, PATCH_PX, CONTEXT = 192, 128, 4, 3, 8, 128
 _SIGHT_BATCH = 64
@@ -101,7 +102,7 @@ def clip_sight(model: open_clip.CLIP, extra: nn.ModuleDict, steps: int, seed: in
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 8, step])
         shown = show(drawn(rng, _SIGHT_BATCH, shares=_SIGHT_SHARES), _SIGHT_BATCH // 8, rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with computing(is_half_fast()):
             pooled, tokens = image_vectors(model, shown.pixels)
         return _marked(extra, normalize(pooled.float(), dim=-1), shown) + _seen(extra, tokens.float(), shown)
 
@@ -135,7 +136,7 @@ def _contrast_loss(
     """Pictures and their words among others', marks, and so much (0..1) of what tokens and vectors must tell besides."""
     shown = show(_told_apart(rng), _FOREIGN, rng)
     said = [_said(subject, rng) for subject in shown.subjects]
-    with torch.autocast("cpu", torch.bfloat16):
+    with computing(is_half_fast()):
         pooled, tokens = image_vectors(model, shown.pixels)
         images = normalize(pooled.float(), dim=-1)
         ids = words(said, padding=True, truncation=True, return_tensors="pt").input_ids

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Qwen3VLForConditionalGeneration
 
 from model.miniature import edits
+from model.miniature.build.condition_heads import ConditionHeads
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.forward import Seen, read, see
 from model.miniature.build.lessons import (
@@ -31,7 +32,7 @@ from model.miniature.build.lessons import (
 )
 from model.miniature.build.patches import patchify
 from model.miniature.build.pictures import picture
-from model.miniature.build.probes import Probes, TokenHeads, gathered
+from model.miniature.build.probes import gathered
 from model.miniature.build.prompts import EDIT
 from model.miniature.build.trainer import Course, by_length
 from model.miniature.captions import captions
@@ -42,6 +43,7 @@ from model.miniature.mutation import mutated
 from model.miniature.roles import role_of
 from model.miniature.sorts import SORTS
 from model.miniature.subject import Subject
+from model.precision import computing, is_half_fast
 
 # Of a hundred pictures so many are of each sort, our choice: `words` are scenes with a line, `letters` those in Latin, most of
 # which are letters by lot. The world as it is examined; then as it is taught: reading takes longest to learn.
@@ -80,7 +82,7 @@ def sight(student: Student, heads: FacetHeads, steps: int, seed: int) -> Course:
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 1, step])
         subjects = drawn(rng, _BATCH, shares=SIGHT_SHARES)
-        with torch.autocast("cpu", torch.bfloat16):
+        with computing(is_half_fast()):
             seen = see(student.model, _pixels(subjects, rng))
         return heads.loss(seen.tokens.float(), subjects)
 
@@ -103,7 +105,7 @@ def captioner(student: Student, heads: FacetHeads, steps: int, seed: int) -> Cou
 def _captions_loss(student: Student, subjects: Sequence[Subject], rng: np.random.Generator) -> tuple[Tensor, Seen]:
     """All kinds of captions of these pictures, each looked at once; and what was seen."""
     told = [(at, lesson) for at, one in enumerate(subjects) for lesson in caption_lessons(one, rng).values()]
-    with torch.autocast("cpu", torch.bfloat16):
+    with computing(is_half_fast()):
         seen = see(student.model, _pixels(subjects, rng))
         return answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told]), seen
 
@@ -126,32 +128,32 @@ def judge(student: Student, steps: int, seed: int) -> Course:
         rng = np.random.default_rng([seed, 3, step])
         subjects = drawn(rng, _BATCH)
         told = [(at, judge_lesson(one, rng)) for at, one in enumerate(subjects) for _ in range(2)]
-        with torch.autocast("cpu", torch.bfloat16):
+        with computing(is_half_fast()):
             seen = see(student.model, _pixels(subjects, rng))
             return answer_loss(student, [lesson for _, lesson in told], seen, [at for at, _ in told])
 
     return Course(name="judge", steps=steps, parts={"model": student.model}, loss=loss)
 
 
-def condition(student: Student, probes: Probes, tokens: TokenHeads, steps: int, seed: int) -> Course:
+def condition(student: Student, heads: ConditionHeads, steps: int, seed: int) -> Course:
     """Prompts alone, to be understood; some with their structure to be written; every sixth step a picture to be edited.
 
-    `probes` has to read every facet where a prompt ends, `tokens` what each word speaks of: a generator is conditioned on
-    those very features. A prompt without an answer costs a third, so most come without.
+    Heads have to read from its features what each word speaks of, and all of it where a prompt ends: a generator is conditioned
+    on those very features. A prompt without an answer costs a third, so most come without.
     """
-    parts = {"model": student.model, "probes": probes, "tokens": tokens}
+    parts = {"model": student.model, **heads.parts}
 
     def words(rng: np.random.Generator) -> Tensor:
         subjects = drawn(rng, _PROMPTS, shares=_PROMPT_SHARES)
         lessons = [condition_lesson(one, rng) for one in subjects]
         told = [lessons[at] for at in range(_PROMPTS // 8)]
         told += [paraphrase_lesson(subjects[-1 - at], rng) for at in range(_PROMPTS // 32)]
-        understood = understanding_loss(student, probes, tokens, lessons, subjects)
+        understood = understanding_loss(student, heads, lessons, subjects)
         return understood + answer_loss(student, told, None, range(len(told)))
 
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 4, step])
-        with torch.autocast("cpu", torch.bfloat16):
+        with computing(is_half_fast()):
             if step % 6:
                 return words(rng)
             pairs = [edits.sample(sample(rng), rng) for _ in range(_BATCH // 2)]
@@ -182,7 +184,7 @@ def summed_loss(model: Qwen3VLForConditionalGeneration, hidden: Tensor, labels: 
 
 
 def understanding_loss(
-    student: Student, probes: Probes, tokens: TokenHeads, lessons: Sequence[Lesson], subjects: Sequence[Subject]
+    student: Student, heads: ConditionHeads, lessons: Sequence[Lesson], subjects: Sequence[Subject]
 ) -> Tensor:
     """What the features of prompts must tell, without any answer."""
     total = torch.zeros(())
@@ -191,8 +193,9 @@ def understanding_loss(
         rows = student.writer.rows([Lesson(text, "") for text in asked], pictured=False)
         hidden = read(student.model, rows.ids, alike=rows.alike).float()
         about = [subjects[at] for at in chosen]
-        told = probes.loss(gathered(hidden, rows.alike, rows.ends), about) + 0.5 * tokens.loss(
-            hidden, rows.ends, about, asked
+        told = heads.probes.loss(gathered(hidden, rows.alike, rows.ends), about)
+        told = (
+            told + 0.5 * heads.tokens.loss(hidden, rows.ends, about, asked) + heads.tail.loss(hidden, rows.ends, about)
         )
         total = total + len(chosen) / len(lessons) * told
     return total

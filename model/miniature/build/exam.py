@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerFast
 
 from model.miniature import grammar
+from model.miniature.build.condition_heads import ConditionHeads
 from model.miniature.build.contrast import MARKS, normalized, show
 from model.miniature.build.courses import Student, drawn, shown
 from model.miniature.build.facets import UNTOLD, facets_of, targets_of
@@ -26,7 +27,7 @@ from model.miniature.build.heads import strange
 from model.miniature.build.lessons import IGNORED, Lesson, caption_lessons, condition_lesson, judge_lesson
 from model.miniature.build.patches import patchify
 from model.miniature.build.pictures import picture
-from model.miniature.build.probes import Probes, TokenHeads, gathered
+from model.miniature.build.probes import gathered
 from model.miniature.build.trainer import by_length
 from model.miniature.roles import role_of
 from model.miniature.scene import Scene
@@ -91,7 +92,7 @@ def judge_exact(student: Student, number: int, role: str, seed: int) -> Marks:
 @torch.no_grad()
 def condition_told(
     student: Student,
-    probes: tuple[Probes, TokenHeads],
+    heads: ConditionHeads,
     number: int,
     role: str,
     seed: int,
@@ -100,9 +101,8 @@ def condition_told(
     """Share of scenes of which linear probes tell a facet wholly right, facet by facet, and of exact structures.
 
     `size`, `colour`, `shape`, `cell`: from each token that speaks of a thing, of that thing (and `before`, of the one before).
-    `NAME at once`: of all places, from the whole prompt's features in one vector.
+    `NAME at once`: of all places, from the whole prompt's features in one vector; `at the end`: from single tokens there.
     """
-    at_once, by_token = probes
     found: dict[str, list[bool]] = defaultdict(list)
     rng = np.random.default_rng([seed, 22])
     for subjects in _parts(_scenes(rng, number, role)):
@@ -111,15 +111,19 @@ def condition_told(
             lessons = [Lesson(word(one), lesson.answered) for one, lesson in zip(subjects, lessons, strict=True)]
         rows = student.writer.rows(lessons, pictured=False)
         hidden = read(student.model, rows.ids, alike=rows.alike)
-        for answers in by_token.right(hidden, rows.ends, subjects, [lesson.asked for lesson in lessons]):
+        for answers in heads.tokens.right(hidden, rows.ends, subjects, [lesson.asked for lesson in lessons]):
             for name, answer in answers.items():
                 found[name].append(answer)
         names = facets_of(subjects[0])
-        logits = at_once(gathered(hidden, rows.alike, rows.ends), names)
+        logits = heads.probes(gathered(hidden, rows.alike, rows.ends), names)
         targets = targets_of(subjects, names)
         for name in names:
             right = (logits[name].argmax(-1) == targets[name]) | (targets[name] == UNTOLD)
             found[f"{name} at once"] += right.all(1).tolist()
+        for name, rights in heads.tail.right(
+            hidden, rows.ends, [one for one in subjects if isinstance(one, Scene)]
+        ).items():
+            found[f"{name} at the end"] += rights
         wanted = rows.labels[:, 1:]
         found["structure"] += ((_likeliest(student, hidden) == wanted) | (wanted == IGNORED)).all(1).tolist()
     return _shares(found)

@@ -3,6 +3,7 @@
 A scene's wording names a thing by size, colour and shape, and says before or behind where it stands, or beside which other one.
 From the word for its shape on, tokens know the look of the thing that is spoken of; the last token of its sentence, or before
 the next thing, knows its cell, and the look and cell of the one before. Learning that first is what makes a prompt parsed at its end.
+Of a line every sign knows itself and its place.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.miniature.build.facets import UNTOLD
+from model.miniature.build.facets import MOST_SIGNS, SIGNS, UNTOLD
 from model.miniature.scene import Scene, Thing
 from model.miniature.vocabulary import CELLS, COLOURS, SHAPES, SIZES
 
@@ -31,6 +32,8 @@ KNOWN: Mapping[str, int] = {
     "colour before": len(COLOURS),
     "shape before": len(SHAPES),
     "cell before": len(CELLS),
+    "sign": len(SIGNS),
+    "sign at": MOST_SIGNS,
 }
 
 
@@ -54,7 +57,18 @@ def known_by_token(text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) 
         _tell(known, inside[-1:], "", mention, scene, with_cell=mention.is_placed)
         if at:
             _tell(known, inside[-1:], " before", mentions[at - 1], scene, with_cell=True)
+    _spell(known, text, scene, offsets)
     return known
+
+
+def _spell(known: dict[str, Tensor], text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) -> None:
+    """Each sign of a line: which, and the how manieth."""
+    for line in scene.lines:
+        begins = text.find(f'"{line.text}"') + 1
+        for place, (_, ends) in enumerate(offsets):
+            at = ends - 1 - begins
+            if 0 <= at < min(len(line.text), MOST_SIGNS) and begins:
+                known["sign"][place], known["sign at"][place] = SIGNS.index(line.text[at]), at
 
 
 def _mentions(text: str) -> list[_Mention]:

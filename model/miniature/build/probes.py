@@ -9,10 +9,8 @@ model have read all of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2Tokenizer
@@ -26,7 +24,6 @@ PLACED = ("background", "shape", "colour", "size")
 TAIL = 5  # tokens of "<|im_end|>\n<|im_start|>assistant\n"
 GATHERED = 1 + TAIL
 _PROBED = tuple(name for name in FACETS if name != "printed")  # whole pages of letters are more than a vector holds
-_TOKENS_SAVED = "tokens."
 _TOKENS = 16  # sums are divided by it, so that they are about as long as one token's features
 
 
@@ -107,23 +104,3 @@ def gathered(hidden: Tensor, begins: int, ends: Tensor) -> Tensor:
     summed = (hidden * own[:, :, None]).sum(1) / _TOKENS
     rows = torch.arange(len(hidden))
     return torch.cat([summed, *(hidden[rows, ends - TAIL + at] for at in range(TAIL))], 1)
-
-
-def save_probes(probes: Probes, tokens: TokenHeads, file: Path) -> None:
-    """Of what stands where alone: those that read letters are larger than the model they read."""
-    kept = {name: weight for name, weight in probes.state_dict().items() if name.split(".")[1] in PLACED}
-    kept |= {f"{_TOKENS_SAVED}{name}": weight for name, weight in tokens.state_dict().items()}
-    save_file({name: weight.to(torch.float16).contiguous() for name, weight in kept.items()}, file)
-
-
-def load_probes(file: Path, tokenizer: Qwen2Tokenizer) -> tuple[Probes, TokenHeads]:
-    """Those of PLACED facets, the others are as random as new ones; and those of tokens."""
-    state = {name: weight.float() for name, weight in load_file(file).items()}
-    of_tokens = {
-        name.removeprefix(_TOKENS_SAVED): weight for name, weight in state.items() if name.startswith(_TOKENS_SAVED)
-    }
-    probes = Probes(state[f"heads.{PLACED[0]}.weight"].shape[1])
-    tokens = TokenHeads(of_tokens["heads.size.weight"].shape[1], tokenizer)
-    probes.load_state_dict({name: weight for name, weight in state.items() if name.startswith("heads.")}, strict=False)
-    tokens.load_state_dict(of_tokens)
-    return probes, tokens

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.train.muon import Muon
+
 # Our choice, after the trial behind this world: Muon on the matrices of the blocks, AdamW elsewhere.
 _MUON_LR, _ADAM_LR, _WEIGHT_DECAY = 2e-3, 2e-3, 0.01
 _WARM_UP, _LAST = 50, 0.02  # steps; share of the learning rate at the end
@@ -78,7 +80,7 @@ def _optimizers(course: Course) -> list[torch.optim.Optimizer]:
     chosen: list[torch.optim.Optimizer] = []
     if matrices:
         rate = _MUON_LR * course.slower
-        chosen.append(torch.optim.Muon(matrices, lr=rate, weight_decay=_WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"))
+        chosen.append(Muon(matrices, lr=rate, weight_decay=_WEIGHT_DECAY))
     rate = _ADAM_LR * course.slower
     chosen.append(torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=_WEIGHT_DECAY))
     return chosen

@@ -16,11 +16,12 @@ from flywheel.encoders.heads import load_head
 from flywheel.sums import SUMS, changed
 from model.miniature.build import exam
 from model.miniature.build.__main__ import PROBES, VERSION
+from model.miniature.build.condition_heads import load_heads
 from model.miniature.build.courses import Student, drawn
 from model.miniature.build.heads import strange
 from model.miniature.build.lessons import Writer
 from model.miniature.build.pictures import picture
-from model.miniature.build.probes import PLACED, load_probes
+from model.miniature.build.probes import PLACED
 from model.miniature.build.wordings import told_plainly
 from model.miniature.faults import FAULTS
 from model.miniature.sorts import sort_of
@@ -62,9 +63,9 @@ def test_the_judge_tells_right_from_wrong() -> None:
 
 def test_the_condition_encoder_has_parsed_its_prompt() -> None:
     encoder, encoder_home = student("condition", "condition"), HOME / f"condition-miniature-{VERSION}"
-    probes = load_probes(encoder_home / PROBES, AutoTokenizer.from_pretrained(encoder_home))
+    heads = load_heads(encoder_home / PROBES, AutoTokenizer.from_pretrained(encoder_home))
     for words, figures in ((None, "condition"), (told_plainly, "condition, unseen wordings")):
-        marks = exam.condition_told(encoder, probes, NUMBER, ROLE, SEED, words)
+        marks = exam.condition_told(encoder, heads, NUMBER, ROLE, SEED, words)
         for facet in ("size", "colour", "shape", "cell", *(f"{name} at once" for name in PLACED)):
             assert marks[facet] >= required(figures, facet), (figures, marks)
 

@@ -47,7 +47,7 @@ def test_a_setting_changes_what_it_names_and_nothing_else() -> None:
     ("setting", "says"),
     [
         ("steps", "key=value, not 'steps'"),
-        ("step=3", "no 'step'; there are name, says, network"),
+        ("step=3", "no 'step'; there are name, says, begins, network"),
         ("steps=many", "takes int, not 'many'"),
         ("steps=true", "takes int, not True"),
         ("steps=0", "are 1 or more"),

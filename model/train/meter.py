@@ -1,0 +1,93 @@
+"""How fast: samples and tokens a second, what is left, and the share of the machine's peak that goes into the model (MFU).
+
+Work is counted as the network needs it, forward and twice that backward: computing a block twice to save memory is no work.
+Shapes: D width, H the SwiGLU's inner width, T tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from model.layout import Layout
+from model.mmdit import MMDiTConfig
+
+# Dense bfloat16 peaks in TFLOP/s, as their makers state them (without sparsity), by a part of the device's name.
+_PEAKS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "RTX 5090": 209, "RTX 4090": 165, "RTX 3090": 71}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """`mfu` None: the device's peak is not known. `waited`: share of the time that the trainer stood still for batches."""
+
+    samples_s: float
+    tokens_s: float
+    left_s: float
+    waited: float
+    mfu: float | None
+
+
+class Meter:
+    """Tell it of every step; ask it now and then. The first step, which compiles, is left out."""
+
+    def __init__(self, config: MMDiTConfig, steps: int, device: torch.device, workers: int) -> None:
+        self._config, self._steps, self._workers = config, steps, workers
+        self._peak = peak_of(device)
+        self._began: float | None = None
+        self._counted = self._samples = 0
+        self._tokens = self._flops = self._waited_from = 0.0
+
+    def step(self, layouts: tuple[tuple[Layout, int], ...], samples: int, draws: int, waited_s: float) -> None:
+        """`samples` of all workers, `layouts` of this one; `waited_s` since the run began."""
+        if self._began is None:
+            self._began, self._waited_from = time.monotonic(), waited_s
+            return
+        self._counted += 1
+        self._samples += samples
+        for layout, number in layouts:
+            self._tokens += number * layout.tokens
+            self._flops += number * work(self._config, layout, draws)
+
+    def pace(self, step: int, waited_s: float) -> Pace | None:
+        """None before two steps are done."""
+        if self._began is None or not self._counted:
+            return None
+        spent = max(time.monotonic() - self._began, 1e-9)
+        return Pace(
+            samples_s=self._samples / spent,
+            tokens_s=self._tokens * self._workers / spent,
+            left_s=(self._steps - step) * spent / self._counted,
+            waited=(waited_s - self._waited_from) / spent,
+            mfu=None if self._peak is None else self._flops / spent / self._peak,
+        )
+
+
+def work(config: MMDiTConfig, layout: Layout, draws: int = 1) -> float:
+    """Floating point operations of training on one sample: 6 a weight and token, and attention over what is in sight.
+
+    Of several draws the prefix is computed once, where the network allows it.
+    """
+    prefix, target = layout.prefix, layout.target.tokens
+    shared = 1 if config.caches else draws
+    width, inner = config.width, config.mlp_ratio * config.width
+    block = 4 * width * width + 3 * width * inner
+    tokens = shared * prefix + draws * target
+    pairs = float(draws * target * (prefix + target))
+    if config.mask == "full":
+        pairs += draws * prefix * (prefix + target)
+    else:
+        pairs += shared * prefix * (prefix + 1) / 2
+    text = len(layout.text_places)
+    ends = shared * text * (config.context_in_dim * width + width * width)
+    ends += draws * target * (config.in_channels + config.out_channels) * width
+    return 6.0 * (config.num_layers * block * tokens + ends) + 12.0 * config.num_layers * width * pairs
+
+
+def peak_of(device: torch.device) -> float | None:
+    """Operations a second that the device's maker states for dense bfloat16; None where we do not know."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((tera * 1e12 for part, tera in _PEAKS.items() if part in name), None)

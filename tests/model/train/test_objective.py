@@ -1,0 +1,84 @@
+"""The loss is the formula's, sample by sample; more draws are more samples of it, whether the prefix is shared or not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_run import NETWORK, RECIPE, batches
+
+from model.flow import noised
+from model.mmdit import MMDiT
+from model.train.initial import initialised
+from model.train.noise import drawn
+from model.train.objective import objective
+
+
+def network(**changed: object) -> MMDiT:
+    made = initialised(MMDiT(replace(NETWORK, **changed)), 3)  # type: ignore[arg-type]
+    with torch.no_grad():
+        made.proj_out.weight.normal_(generator=torch.Generator().manual_seed(1))
+    return made
+
+
+@torch.no_grad()
+def by_hand(made: MMDiT, draws: int, step: int) -> float:
+    material, losses = batches(0, step), []
+    for draw in range(draws):
+        for at, key in enumerate(material.keys):
+            noise, normal = drawn(RECIPE.seed, step, [key if not draw else f"{key} {draw}"], (4, 4))
+            sigma = RECIPE.flow.sigmas_for_training(normal, 4)
+            own = slice(at, at + 1)
+            target = material.target_BNC[own]
+            latents = torch.cat([material.references_BRC[own], noised(target, noise, sigma)], dim=1)
+            velocity = made(latents, material.context_BSE[own], sigma, material.layout)
+            losses.append(float((velocity - (noise - target)).square().mean()))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("mask", ["block_causal", "full"])
+@pytest.mark.parametrize("draws", [1, 3])
+def test_the_loss_is_the_mean_over_samples_and_draws(mask: str, draws: int) -> None:
+    made = network(mask=mask)
+    found = objective(made, replace(RECIPE, draws=draws), batches(0, 5), 5)
+    assert float(found.detach()) == pytest.approx(by_hand(made, draws, 5), rel=1e-5)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_shared_prefix_has_the_gradients_of_one_that_is_not(checkpointing: bool) -> None:
+    gradients = []
+    for shared in (True, False):
+        made = network()
+        made.checkpointing = checkpointing and shared
+        recipe = replace(RECIPE, draws=3)
+        if not shared:  # draw by draw, each with its own prefix
+            loss = sum(
+                objective(made, replace(RECIPE, draws=at + 1), batches(0, 2), 2) * (at + 1)
+                - (objective(made, replace(RECIPE, draws=at), batches(0, 2), 2) * at if at else 0)
+                for at in range(3)
+            )
+            (loss / 3).backward()  # type: ignore[union-attr]
+        else:
+            objective(made, recipe, batches(0, 2), 2).backward()
+        gradients.append({name: weight.grad for name, weight in made.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_network_begins_with_open_gates_and_no_voice() -> None:
+    config = replace(NETWORK, attention_head_dim=32, num_attention_heads=4, axes_dims_rope=(8, 12, 12))
+    made, again, other = (initialised(MMDiT(config), seed) for seed in (0, 0, 1))
+    for one, two in zip(made.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert not torch.equal(made.img_in.weight, other.img_in.weight)
+    material = batches(0, 0)
+    latents = torch.cat([material.references_BRC, material.target_BNC], dim=1)
+    sigma = torch.linspace(0, 1, len(latents))
+    assert not made(latents, material.context_BSE, sigma, material.layout).any()
+    scale1, gate1, scale2, gate2 = made.modulation(made.time_text_embed(sigma, torch.float32)).chunk(4, dim=-1)
+    assert not scale1.any()
+    assert not scale2.any()
+    for gate in (gate1.tanh(), gate2.tanh()):
+        assert (gate > 0.3).all()
+        assert (gate < 0.7).all()
