@@ -43,7 +43,7 @@ Model = Annotated[
 @recipes.command("list")
 def list_recipes(as_json: AsJson = False) -> None:
     """The recipes that come with the program."""
-    from model.train.recipe import RECIPES
+    from model.train.recipes import RECIPES
 
     rows = [[name, recipe.digest, recipe.says] for name, recipe in RECIPES.items()]
     document = {name: {"digest": recipe.digest, "says": recipe.says} for name, recipe in RECIPES.items()}
@@ -57,7 +57,8 @@ def show_recipe(
     as_json: AsJson = False,
 ) -> None:
     """Every setting of a recipe, with changes applied."""
-    from model.train.recipe import recipe_named, with_settings
+    from model.train.recipes import recipe_named
+    from model.train.settings import with_settings
 
     recipe = with_settings(recipe_named(name), settings or [])
     document = {**asdict(recipe), "digest": recipe.digest}
@@ -78,8 +79,9 @@ def train_mmdit(
     as_json: AsJson = False,
 ) -> None:
     """Train the generator. Under `torchrun` each worker takes its share."""
-    from model.train.recipe import recipe_named, with_settings
-    from model.train.run import train
+    from model.train.generator import train_generator
+    from model.train.recipes import recipe_named
+    from model.train.settings import with_settings
     from model.train.start import started
     from model.train.world import joined
 
@@ -87,7 +89,9 @@ def train_mmdit(
     found = _offered(data, workspace)
     with joined() as world, _watching(world.is_first) as watch:
         chosen, base = started(chosen, model)
-        report = train(chosen, base, found, out, cache=cache or out / "cache", resume=resume, watch=watch, world=world)
+        report = train_generator(
+            chosen, base, found, out, cache=cache or out / "cache", resume=resume, watch=watch, world=world
+        )
     if world.is_first:
         emit(as_json, report.to_json(), lambda say: _report(say, report.to_json()))
 
@@ -139,7 +143,8 @@ def _watching(is_first: bool) -> Iterator[Watch]:
 
 
 def _report(say: Printer, report: Mapping[str, Any]) -> None:
-    say(f"{report['steps']} steps, loss {report['loss']:.4f}; {report['examples']} examples, {report['edits']} edits")
+    loss = "" if report["loss"] is None else f", loss {report['loss']:.4f}"
+    say(f"{report['steps']} steps{loss}; {report['examples']} examples, {report['edits']} edits")
     for reason, count in report["left_out"].items():
         say(f"left out: {count} {reason}")
     for decision, count in report["skipped"].items():

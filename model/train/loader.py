@@ -1,14 +1,10 @@
-"""From the stores to batches: what step and number ask for, a thread ahead of the trainer.
+"""From the stores to batches: what step and number ask for.
 
 Which examples, which prompts are dropped, all of it follows from the seed, the number and the step: nothing is remembered, so
 that a run goes on exactly where it was. Shapes: B samples, N tokens of the target, R of the references, C latent channels.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -18,7 +14,7 @@ from model.data.prepare import Prepared, Shown
 from model.data.store import Store
 from model.sample import batched
 from model.train.batching import Mixture, Sample, Stream
-from model.train.material import Batches, Material
+from model.train.material import Material
 from model.train.noise import dropped
 from model.train.recipe import Recipe
 
@@ -80,45 +76,5 @@ class Loader:
         return (found - self._mean) / self._deviation
 
 
-class Ahead:
-    """Batches made in a thread, `depth` of them before they are asked for. `waited_s`: how long the trainer stood still.
-
-    `following` tells which number and step come after one. Close it: it holds a thread.
-    """
-
-    def __init__(self, batches: Batches, following: Callable[[int, int], tuple[int, int]], depth: int = 4) -> None:
-        self._batches, self._following, self._depth = batches, following, depth
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._coming: dict[tuple[int, int], Future[Material]] = {}
-        self.waited_s = 0.0
-
-    def __call__(self, number: int, step: int) -> Material:
-        wanted = [(number, step)]
-        for _ in range(self._depth):
-            wanted.append(self._following(*wanted[-1]))
-        for key in [key for key in self._coming if key not in wanted]:
-            self._coming.pop(key).cancel()
-        for key in wanted:
-            if key not in self._coming:
-                self._coming[key] = self._pool.submit(self._batches, *key)
-        started = time.perf_counter()
-        material = self._coming.pop((number, step)).result()
-        self.waited_s += time.perf_counter() - started
-        return material
-
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-
 def _sample(one: Shown) -> Sample:
     return Sample(key=one.key, images=one.images, text_tokens=one.text_tokens)
-
-
-def by_steps(accumulate: int, workers: int) -> Callable[[int, int], tuple[int, int]]:
-    """What a worker asks for next: every `workers`-th batch, `accumulate` of all workers a step."""
-
-    def following(number: int, step: int) -> tuple[int, int]:
-        number += workers
-        return number, number // accumulate
-
-    return following

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from flywheel.errors import FlywheelError
-from model.layout import Layout
-from model.mmdit import MMDiT
 from model.precision import computing
 from model.train.checkpoint import (
     checkpoints,
@@ -28,25 +26,23 @@ from model.train.checkpoint import (
     save_checkpoint,
 )
 from model.train.guards import Decision, Guard, judged
-from model.train.material import Batches
-from model.train.objective import objective
 from model.train.optim import Average, optimizers, rate, set_rate, trained
-from model.train.recipe import Recipe
-from model.train.sharding import made_ready
+from model.train.recipe import RunRecipe
+from model.train.sharding import shard
+from model.train.task import Batches, Task, Work
 from model.train.world import ALONE, World, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a step has to say. `samples` and `flops` are of all workers."""
+    """What a step has to say. `work` is this worker's."""
 
     step: int
     loss: float
     gradient_norm: float
     rate: float
     decision: Decision
-    samples: int
-    layouts: tuple[tuple[Layout, int], ...]  # of this worker, with their samples
+    work: Work
 
 
 class Trainer:
@@ -56,13 +52,13 @@ class Trainer:
     recipe, and UsageError where a step's batches cannot be shared among the workers.
     """
 
-    def __init__(self, recipe: Recipe, network: MMDiT, batches: Batches, run: Path, world: World = ALONE) -> None:
-        self.recipe, self.network, self.run, self._world = recipe, network, run, world
-        self._batches = batches
-        made_ready(network, recipe, world)
-        self._weights = dict(trained(network))
-        self._optimizers = optimizers(network, recipe.optimizer)
-        self.average, self.step, self._guard = Average(network, recipe.averaging), 0, Guard()
+    def __init__(self, recipe: RunRecipe, task: Task, batches: Batches, run: Path, world: World = ALONE) -> None:
+        self.recipe, self.network, self.run, self._world = recipe, task.network, run, world
+        self._task, self._batches = task, batches
+        shard(task, recipe, world)
+        self._weights = dict(trained(self.network))
+        self._optimizers = optimizers(self.network, recipe.optimizer)
+        self.average, self.step, self._guard = Average(self.network, recipe.averaging), 0, Guard()
         self._resume()
 
     def follow(self) -> Iterator[Told]:
@@ -93,15 +89,15 @@ class Trainer:
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
         set_rate(self._optimizers, recipe.optimizer, scale)
-        loss, layouts = 0.0, []
+        loss, work = 0.0, Work()
         for at in range(world.rank, recipe.accumulate, world.size):
-            material = self._batches(self.step * recipe.accumulate + at, self.step).to(world.device)
+            batch = self._batches(self.step * recipe.accumulate + at, self.step).to(world.device)
             with computing(recipe.computes_half(world.device), world.device):
-                found = objective(self.network, recipe, material, self.step) / recipe.accumulate
+                found = self._task.loss(batch, self.step) / recipe.accumulate
             # Workers' gradients are averaged, a step's loss is a sum.
             (found * world.size).backward()  # type: ignore[no-untyped-call]
             loss += float(found.detach())
-            layouts.append((material.layout, len(material.keys)))
+            work += self._task.work(batch)
         loss = world.total(loss)
         norm = float(whole(nn.utils.clip_grad_norm_(self._weights.values(), recipe.optimizer.clip)))
         decision, self._guard = judged(self._guard, recipe.guard, loss, norm)
@@ -110,16 +106,7 @@ class Trainer:
                 optimizer.step()
             self.average.update(self.network)
         self.step += 1
-        samples = round(world.total(sum(samples for _, samples in layouts)))
-        return Told(
-            step=self.step,
-            loss=loss,
-            gradient_norm=norm,
-            rate=scale,
-            decision=decision,
-            samples=samples,
-            layouts=tuple(layouts),
-        )
+        return Told(step=self.step, loss=loss, gradient_norm=norm, rate=scale, decision=decision, work=work)
 
     def _rolled_back(self, told: Told) -> None:
         """Weights of the last checkpoint, but batches that follow: the same ones would lead here again."""

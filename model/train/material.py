@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,6 +33,3 @@ class Material:
             valid_BS=None if self.valid_BS is None else self.valid_BS.to(device, non_blocking=True),
             layout=self.layout,
         )
-
-
-Batches = Callable[[int, int], Material]  # the number of a batch, and the step that it is for

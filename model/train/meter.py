@@ -13,6 +13,7 @@ import torch
 
 from model.layout import Layout
 from model.mmdit import MMDiTConfig
+from model.train.task import Work
 
 # Dense bfloat16 peaks in TFLOP/s, as their makers state them (without sparsity), by a part of the device's name.
 _PEAKS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "RTX 5090": 209, "RTX 4090": 165, "RTX 3090": 71}
@@ -32,23 +33,19 @@ class Pace:
 class Meter:
     """Tell it of every step; ask it now and then. The first step, which compiles, is left out."""
 
-    def __init__(self, config: MMDiTConfig, steps: int, device: torch.device, workers: int) -> None:
-        self._config, self._steps, self._workers = config, steps, workers
+    def __init__(self, steps: int, device: torch.device, workers: int) -> None:
+        self._steps, self._workers = steps, workers
         self._peak = peak_of(device)
         self._began: float | None = None
-        self._counted = self._samples = 0
-        self._tokens = self._flops = self._waited_from = 0.0
+        self._counted, self._done, self._waited_from = 0, Work(), 0.0
 
-    def step(self, layouts: tuple[tuple[Layout, int], ...], samples: int, draws: int, waited_s: float) -> None:
-        """`samples` of all workers, `layouts` of this one; `waited_s` since the run began."""
+    def step(self, work: Work, waited_s: float) -> None:
+        """`work` of this worker in the step; `waited_s` since the run began."""
         if self._began is None:
             self._began, self._waited_from = time.monotonic(), waited_s
             return
         self._counted += 1
-        self._samples += samples
-        for layout, number in layouts:
-            self._tokens += number * layout.tokens
-            self._flops += number * work(self._config, layout, draws)
+        self._done += work
 
     def pace(self, step: int, waited_s: float) -> Pace | None:
         """None before two steps are done."""
@@ -56,15 +53,15 @@ class Meter:
             return None
         spent = max(time.monotonic() - self._began, 1e-9)
         return Pace(
-            samples_s=self._samples / spent,
-            tokens_s=self._tokens * self._workers / spent,
+            samples_s=self._done.samples * self._workers / spent,
+            tokens_s=self._done.tokens * self._workers / spent,
             left_s=(self._steps - step) * spent / self._counted,
             waited=(waited_s - self._waited_from) / spent,
-            mfu=None if self._peak is None else self._flops / spent / self._peak,
+            mfu=None if self._peak is None else self._done.flops / spent / self._peak,
         )
 
 
-def work(config: MMDiTConfig, layout: Layout, draws: int = 1) -> float:
+def flops_of(config: MMDiTConfig, layout: Layout, draws: int = 1) -> float:
     """Floating point operations of training on one sample: 6 a weight and token, and attention over what is in sight.
 
     Of several draws the prefix is computed once, where the network allows it.

@@ -1,4 +1,4 @@
-"""What is minimised: the flow-matching loss of a batch, each sample under noises of its own."""
+"""The generator's task: the flow-matching loss of a batch, each sample under noises of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,29 @@ from torch import Tensor
 from model.flow import flow_loss, noised
 from model.mmdit import MMDiT, PrefixCache
 from model.train.material import Material
+from model.train.meter import flops_of
 from model.train.noise import drawn
 from model.train.recipe import Recipe
+from model.train.task import Task, Work
+
+
+def generator_task(network: MMDiT, recipe: Recipe) -> Task:
+    """The network is made as its recipe wants it: blocks compiled, or computed twice."""
+    network.checkpointing = recipe.checkpointing
+    blocks = list(network.transformer_blocks)
+    if recipe.compile:
+        for block in blocks:
+            block.compile()
+
+    def loss(material: Material, step: int) -> Tensor:
+        return objective(network, recipe, material, step)
+
+    def work_of(material: Material) -> Work:
+        samples = len(material.keys)
+        flops = samples * flops_of(network.config, material.layout, recipe.draws)
+        return Work(samples=samples, tokens=samples * material.layout.tokens, flops=flops)
+
+    return Task(network=network, loss=loss, work=work_of, units=blocks)
 
 
 def objective(network: MMDiT, recipe: Recipe, material: Material, step: int) -> Tensor:

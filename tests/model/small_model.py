@@ -18,7 +18,8 @@ from model.miniature.wording import plain
 from model.mmdit import MMDiT, MMDiTConfig
 from model.sample import ImageModel, Sampling
 from model.train.initial import initialised
-from model.train.recipe import RECIPES, Optimizer, Recipe
+from model.train.recipe import Optimizer, Recipe
+from model.train.recipes import RECIPES
 from model.vae_linear import LinearVAE, LinearVAEConfig
 from pipelines.profiles import bundled_home
 

@@ -14,7 +14,9 @@ from model.mmdit import MMDiT, MMDiTConfig
 from model.train.guards import GuardConfig
 from model.train.loop import Trainer
 from model.train.material import Material
-from model.train.recipe import RECIPES, Optimizer, Recipe
+from model.train.objective import generator_task
+from model.train.recipe import Optimizer, Recipe
+from model.train.recipes import RECIPES
 
 SMALL: dict[str, Any] = {
     "in_channels": 4,
@@ -60,7 +62,7 @@ def batches(number: int, step: int, size: int = 6) -> Material:
 
 
 def trainer(run: Path, recipe: Recipe = RECIPE) -> Trainer:
-    return Trainer(recipe, network(), batches, run)
+    return Trainer(recipe, generator_task(network(), recipe), batches, run)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from small_model import RECIPE, model, write_pictures
 
 from model.data.examples import offered
 from model.data.prepare import Preparation, Prepared
-from model.train.loader import Ahead, Loader, by_steps
+from model.train.ahead import Ahead, by_steps
+from model.train.loader import Loader
 from model.train.material import Material
 
 

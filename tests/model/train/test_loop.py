@@ -20,6 +20,13 @@ from model.train.checkpoint import checkpoints, facts_of, load_checkpoint, save_
 from model.train.guards import Decision
 from model.train.loop import Trainer
 from model.train.material import Material
+from model.train.objective import generator_task
+from model.train.recipe import Recipe
+from model.train.task import Batches
+
+
+def small(recipe: Recipe, found: Batches, run: Path) -> Trainer:
+    return Trainer(recipe, generator_task(network(), recipe), found, run)
 
 
 def equal(one: Trainer, two: Trainer) -> bool:
@@ -55,15 +62,15 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_two_halves_of_a_batch_are_the_batch(tmp_path: Path) -> None:
-    halves = Trainer(replace(RECIPE, accumulate=2, steps=1), network(), lambda k, s: batches(k, s, 4), tmp_path / "a")
-    whole = Trainer(replace(RECIPE, steps=1), network(), lambda k, s: batches(k, s, 8), tmp_path / "b")
+    halves = small(replace(RECIPE, accumulate=2, steps=1), lambda k, s: batches(k, s, 4), tmp_path / "a")
+    whole = small(replace(RECIPE, steps=1), lambda k, s: batches(k, s, 8), tmp_path / "b")
     (one,), (two,) = halves.follow(), whole.follow()
     assert one.loss == pytest.approx(two.loss, rel=1e-5)
     for left, right in zip(halves.network.parameters(), whole.network.parameters(), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-5)
 
 
-def broken(bad: set[int], value: float = math.nan) -> object:
+def broken(bad: set[int], value: float = math.nan) -> Batches:
     def found(number: int, step: int) -> Material:
         material = batches(number, step)
         return replace(material, target_BNC=material.target_BNC * value) if step in bad else material
@@ -72,7 +79,7 @@ def broken(bad: set[int], value: float = math.nan) -> object:
 
 
 def test_a_bad_batch_is_left_out(tmp_path: Path) -> None:
-    run = Trainer(replace(RECIPE, steps=12), network(), broken({6}), tmp_path)  # type: ignore[arg-type]
+    run = small(replace(RECIPE, steps=12), broken({6}), tmp_path)
     before: list[torch.Tensor] = []
     for told in run.follow():
         weights = torch.cat([weight.detach().flatten() for weight in run.network.parameters()])
@@ -86,7 +93,7 @@ def test_a_bad_batch_is_left_out(tmp_path: Path) -> None:
 
 
 def test_several_bad_batches_lead_back_to_the_last_checkpoint(tmp_path: Path) -> None:
-    run = Trainer(replace(RECIPE, steps=12), network(), broken({7, 8, 9}, 1e4), tmp_path)  # type: ignore[arg-type]
+    run = small(replace(RECIPE, steps=12), broken({7, 8, 9}, 1e4), tmp_path)
     seen = {}
     for told in run.follow():
         seen[told.step] = told.decision
@@ -101,13 +108,13 @@ def test_several_bad_batches_lead_back_to_the_last_checkpoint(tmp_path: Path) ->
         Decision.ROLL_BACK,
         Decision.TAKE,
     ]
-    nothing = Trainer(replace(RECIPE, steps=12), network(), broken({0, 1, 2}), tmp_path / "none")  # type: ignore[arg-type]
+    nothing = small(replace(RECIPE, steps=12), broken({0, 1, 2}), tmp_path / "none")
     with pytest.raises(FlywheelError, match="3 steps in a row were bad and there is no checkpoint"):
         list(nothing.follow())
 
 
 def test_a_run_that_leads_back_at_its_end_is_saved(tmp_path: Path) -> None:
-    run = Trainer(replace(RECIPE, steps=10), network(), broken({7, 8, 9}), tmp_path)  # type: ignore[arg-type]
+    run = small(replace(RECIPE, steps=10), broken({7, 8, 9}), tmp_path)
     assert list(run.follow())[-1].decision is Decision.ROLL_BACK
     place = checkpoints(tmp_path)[-1]
     tensors, facts = load_checkpoint(place), facts_of(place)

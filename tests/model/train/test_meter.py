@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.layout import Image, Layout, edit, text_to_image
 from model.mmdit import MMDiT
-from model.train.meter import Meter, peak_of, work
+from model.train.meter import Meter, flops_of, peak_of
+from model.train.task import Work
 
 WIDE = replace(NETWORK, attention_head_dim=32, num_attention_heads=4, axes_dims_rope=(8, 12, 12), context_in_dim=64)
 
@@ -35,27 +36,26 @@ def test_work_is_what_torch_counts(layout: Layout, mask: str, monkeypatch: pytes
             torch.randn(2, tokens, 4), torch.randn(2, len(layout.text_places), 64), torch.rand(2), layout
         ).sum().backward()
     # Ours leaves out the time's own maps, and counts of masked attention only what is in sight.
-    assert work(config, layout) * 2 == pytest.approx(counted.get_total_flops(), rel=0.05)
+    assert flops_of(config, layout) * 2 == pytest.approx(counted.get_total_flops(), rel=0.05)
 
 
 def test_draws_share_a_prefix_where_they_can() -> None:
     layout = text_to_image(30, 4, 4)
     full = replace(WIDE, mask="full")
-    assert work(full, layout, 3) == pytest.approx(3 * work(full, layout))
-    assert work(WIDE, layout) < work(WIDE, layout, 3) < 2.2 * work(WIDE, layout)
+    assert flops_of(full, layout, 3) == pytest.approx(3 * flops_of(full, layout))
+    assert flops_of(WIDE, layout) < flops_of(WIDE, layout, 3) < 2.2 * flops_of(WIDE, layout)
 
 
 def test_pace_leaves_the_first_step_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("model.train.meter.time.monotonic", lambda: now[0])
-    layout = text_to_image(6, 2, 2)
-    meter = Meter(WIDE, 10, torch.device("cpu"), workers=2)
+    meter, work = Meter(10, torch.device("cpu"), workers=2), Work(samples=4, tokens=40, flops=1.0)
     now[0] += 50  # compiling
-    meter.step(((layout, 4),), 8, 1, 30.0)
+    meter.step(work, 30.0)
     assert meter.pace(1, 30.0) is None
     for _ in range(2):
         now[0] += 2
-        meter.step(((layout, 4),), 8, 1, 30.0)
+        meter.step(work, 30.0)
     pace = meter.pace(3, 31.0)
     assert pace is not None
     assert (pace.samples_s, pace.tokens_s, pace.left_s, pace.waited) == (4.0, 2 * 2 * 40 / 4, 14.0, 0.25)

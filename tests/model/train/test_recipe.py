@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from flywheel.errors import UsageError
-from model.train.recipe import RECIPES, recipe_named, with_settings
+from model.train.recipes import RECIPES, recipe_named
+from model.train.settings import with_settings
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_setting_changes_what_it_names_and_nothing_else() -> None:
     ("setting", "says"),
     [
         ("steps", "key=value, not 'steps'"),
-        ("step=3", "no 'step'; there are name, says, begins, network"),
+        ("step=3", "no 'step'; there are name, says, optimizer"),
         ("steps=many", "takes int, not 'many'"),
         ("steps=true", "takes int, not True"),
         ("steps=0", "are 1 or more"),

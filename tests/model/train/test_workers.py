@@ -14,7 +14,8 @@ from workers import SHARED
 from flywheel.errors import UsageError
 from model.train.checkpoint import checkpoints, load_checkpoint
 from model.train.loop import Trainer
-from model.train.sharding import made_ready
+from model.train.objective import generator_task
+from model.train.sharding import shard
 from model.train.world import World
 
 PROGRAM = Path(__file__).parents[1] / "workers.py"
@@ -28,7 +29,7 @@ def of_two(run: Path, steps: int) -> str:
 
 
 def of_one(run: Path, steps: int) -> None:
-    for told in Trainer(SHARED, network(), batches, run).follow():
+    for told in Trainer(SHARED, generator_task(network(), SHARED), batches, run).follow():
         if told.step == steps:
             break
 
@@ -58,4 +59,4 @@ def test_two_workers_are_one_and_each_goes_on_from_the_other(tmp_path: Path) -> 
 
 def test_batches_that_cannot_be_shared_are_refused() -> None:
     with pytest.raises(UsageError, match="a step of 2 batches cannot be shared by 3 workers: --set accumulate=3"):
-        made_ready(network(), SHARED, World(size=3))
+        shard(generator_task(network(), SHARED), SHARED, World(size=3))
