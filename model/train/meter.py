@@ -61,25 +61,15 @@ class Meter:
         )
 
 
-def flops_of(config: MMDiTConfig, layout: Layout, draws: int = 1) -> float:
-    """Floating point operations of training on one sample: 6 a weight and token, and attention over what is in sight.
-
-    Of several draws the prefix is computed once, where the network allows it.
-    """
+def flops_of(config: MMDiTConfig, layout: Layout) -> float:
+    """Floating point operations of training on one sample: 6 a weight and token, and attention over what is in sight."""
     prefix, target = layout.prefix, layout.target.tokens
-    shared = 1 if config.caches else draws
     width, inner = config.width, config.mlp_ratio * config.width
     block = 4 * width * width + 3 * width * inner
-    tokens = shared * prefix + draws * target
-    pairs = float(draws * target * (prefix + target))
-    if config.mask == "full":
-        pairs += draws * prefix * (prefix + target)
-    else:
-        pairs += shared * prefix * (prefix + 1) / 2
-    text = len(layout.text_places)
-    ends = shared * text * (config.context_in_dim * width + width * width)
-    ends += draws * target * (config.in_channels + config.out_channels) * width
-    return 6.0 * (config.num_layers * block * tokens + ends) + 12.0 * config.num_layers * width * pairs
+    pairs = target * layout.tokens + (prefix * layout.tokens if config.mask == "full" else prefix * (prefix + 1) / 2)
+    ends = len(layout.text_places) * (config.context_in_dim * width + width * width)
+    ends += target * (config.in_channels + config.out_channels) * width
+    return 6.0 * (config.num_layers * block * layout.tokens + ends) + 12.0 * config.num_layers * width * pairs
 
 
 def peak_of(device: torch.device) -> float | None:

@@ -80,8 +80,7 @@ class Recipe(RunRecipe):
 
     `tokens` a batch, padding counted, text included. `resolutions` are sides of squares, px: an image goes to the largest that
     it reaches, in its own aspect ratio's bucket. `edits` is the share of batches that are edits, `dropout` that of prompts
-    replaced by the null prompt. `draws`: noises under which a sample is seen in a step; they share one reading of the prompt,
-    which costs as much as the picture where pictures are small.
+    replaced by the null prompt.
     """
 
     begins: Literal["anew", "weights"] = "weights"
@@ -91,7 +90,6 @@ class Recipe(RunRecipe):
     edits: float
     dropout: float = 0.1
     tokens: int
-    draws: int = 1
     checkpointing: bool = False
     compile: bool = False
 
@@ -102,8 +100,8 @@ class Recipe(RunRecipe):
             raise ValueError(f"resolutions are multiples of {TOKEN_PX} px, not {wrong or 'none'}")
         if not 0 <= self.edits < 1 or not 0 <= self.dropout < 1:
             raise ValueError("edits and dropout are shares from 0 up to, and without, 1")
-        if min(self.tokens, self.draws) < 1:
-            raise ValueError("tokens and draws are 1 or more")
+        if self.tokens < 1:
+            raise ValueError("tokens are 1 or more")
         if self.begins not in ("anew", "weights"):
             raise ValueError(f"a run begins anew or with weights, not {self.begins!r}")
 

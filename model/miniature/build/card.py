@@ -25,8 +25,9 @@ They know nothing of photographs. `foreign-miniature-{version}` is there to say 
 | `condition-miniature-{version}/` | the same class, trained on words alone and on edits: what a generator is conditioned on |
 
 The vision towers and the CLIP were helped by heads that name every facet of a picture while they learned, and the condition
-encoder by linear heads on its features: what each token speaks of, and all facets of a prompt at once. The latter two are kept
-beside it and are what it is examined by: of a scene a facet counts when it is right for every thing.
+encoder by linear heads on its features: what each token speaks of, all facets of a prompt at once, and what each of the tokens
+that end it tells by itself. The latter three are kept beside it and are what it is examined by: of a scene a facet counts when it
+is right for every thing.
 
 The foreign head is examined on pictures drawn by this repository. Real photographs are farther from those it learned on; the
 README says what share of a set of them it lets pass.

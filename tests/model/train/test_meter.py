@@ -39,13 +39,6 @@ def test_work_is_what_torch_counts(layout: Layout, mask: str, monkeypatch: pytes
     assert flops_of(config, layout) * 2 == pytest.approx(counted.get_total_flops(), rel=0.05)
 
 
-def test_draws_share_a_prefix_where_they_can() -> None:
-    layout = text_to_image(30, 4, 4)
-    full = replace(WIDE, mask="full")
-    assert flops_of(full, layout, 3) == pytest.approx(3 * flops_of(full, layout))
-    assert flops_of(WIDE, layout) < flops_of(WIDE, layout, 3) < 2.2 * flops_of(WIDE, layout)
-
-
 def test_pace_leaves_the_first_step_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("model.train.meter.time.monotonic", lambda: now[0])
