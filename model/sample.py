@@ -87,7 +87,7 @@ class ImageModel:
         kept = self._encoded(references)
         noise_BNC = self.noise(seeds, sampling.target)
         latents_BNC = self.denoise(prompts, references, kept, noise_BNC, sampling, on_step)
-        return [_picture(one) for one in self.decoded(latents_BNC, sampling.target)]
+        return [as_picture(one) for one in self.decoded(latents_BNC, sampling.target)]
 
     def denoise(
         self,
@@ -216,7 +216,8 @@ def _pixels(picture: Pictures.Image, channels: int) -> Tensor:
     return torch.from_numpy(levels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def _picture(image_CHW: Tensor) -> Pictures.Image:
+def as_picture(image_CHW: Tensor) -> Pictures.Image:
+    """Of channels in -1..1, cut to what a picture can show."""
     levels = ((image_CHW.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return Pictures.fromarray(levels.permute(1, 2, 0).cpu().numpy())
 

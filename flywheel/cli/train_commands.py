@@ -43,10 +43,11 @@ Model = Annotated[
 @recipes.command("list")
 def list_recipes(as_json: AsJson = False) -> None:
     """The recipes that come with the program."""
-    from model.train.recipes import RECIPES
+    from model.train.recipes import AUTOENCODER_RECIPES, RECIPES
 
-    rows = [[name, recipe.digest, recipe.says] for name, recipe in RECIPES.items()]
-    document = {name: {"digest": recipe.digest, "says": recipe.says} for name, recipe in RECIPES.items()}
+    known = {**RECIPES, **AUTOENCODER_RECIPES}
+    rows = [[name, recipe.digest, recipe.says] for name, recipe in known.items()]
+    document = {name: {"digest": recipe.digest, "says": recipe.says} for name, recipe in known.items()}
     emit(as_json, document, lambda say: table(None, ["recipe", "digest", "what it is"], rows))
 
 
@@ -57,10 +58,11 @@ def show_recipe(
     as_json: AsJson = False,
 ) -> None:
     """Every setting of a recipe, with changes applied."""
-    from model.train.recipes import recipe_named
+    from model.train.recipes import AUTOENCODER_RECIPES, autoencoder_recipe_named, recipe_named
     from model.train.settings import with_settings
 
-    recipe = with_settings(recipe_named(name), settings or [])
+    named = autoencoder_recipe_named if name in AUTOENCODER_RECIPES else recipe_named
+    recipe = with_settings(named(name), settings or [])
     document = {**asdict(recipe), "digest": recipe.digest}
     rows = [[key, _told(value)] for key, value in _flat(document)]
     emit(as_json, document, lambda say: table(None, ["setting", "value"], rows))
@@ -96,6 +98,45 @@ def train_mmdit(
         emit(as_json, report.to_json(), lambda say: _report(say, report.to_json()))
 
 
+@training.command("vae")
+def train_vae(
+    recipe: RecipeName,
+    data: Data,
+    out: RunFolder,
+    begin: Annotated[
+        Path | None, typer.Option("--from", help="A vae folder to go on from. Default: new weights.")
+    ] = None,
+    features: Annotated[Path | None, typer.Option(help="A DINOv2's folder, which some recipes look through.")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    workspace: Where = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Train an autoencoder."""
+    from model.sample import load_autoencoder
+    from model.train.autoencoder import train_autoencoder
+    from model.train.recipes import autoencoder_recipe_named
+    from model.train.settings import with_settings
+    from model.train.world import joined
+    from model.vae_features import features_from
+
+    chosen = with_settings(autoencoder_recipe_named(recipe), settings or [])
+    found = _offered(data, workspace, captioned=False)
+    with joined() as world, _watching(world.is_first) as watch:
+        report = train_autoencoder(
+            chosen,
+            found,
+            out,
+            begin=None if begin is None else load_autoencoder(begin),
+            features=None if features is None else features_from(features, world.device),
+            resume=resume,
+            watch=watch,
+            world=world,
+        )
+    if world.is_first:
+        emit(as_json, report.to_json(), lambda say: _vae_report(say, report.to_json()))
+
+
 @app.command()
 def generate(
     prompts: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw, or how to edit --image.")],
@@ -121,7 +162,7 @@ def generate(
     emit(as_json, document, lines)
 
 
-def _offered(data: str, workspace: str) -> Offered:
+def _offered(data: str, workspace: str, captioned: bool = True) -> Offered:
     if data.startswith(_SNAPSHOT):
         from pipelines.training import offered_by_snapshot
 
@@ -130,7 +171,7 @@ def _offered(data: str, workspace: str) -> Offered:
 
     if "://" in data:
         raise UsageError(f"{data} is no folder here: ingest it and train on its snapshot")
-    return offered(Path(data))
+    return offered(Path(data), captioned)
 
 
 @contextmanager
@@ -153,6 +194,16 @@ def _report(say: Printer, report: Mapping[str, Any]) -> None:
         mfu = "" if pace["mfu"] is None else f", {pace['mfu']:.1%} of the device's peak"
         say(f"{pace['samples_s']:.1f} samples/s, {pace['waited']:.1%} of the time waiting for data{mfu}")
     say(f"model: {report['model']}")
+
+
+def _vae_report(say: Printer, report: Mapping[str, Any]) -> None:
+    loss = "" if report["loss"] is None else f", loss {report['loss']:.4f}"
+    say(f"{report['steps']} steps{loss}; {report['pictures']} pictures")
+    for reason, count in report["left_out"].items():
+        say(f"left out: {count} {reason}")
+    if measured := report["quality"]:
+        say(f"{measured['pictures']} held-out pictures: PSNR {measured['psnr']:.2f} dB, SSIM {measured['ssim']:.4f}")
+    say(f"autoencoder: {report['vae']}")
 
 
 def _flat(document: dict[str, object], before: str = "") -> list[tuple[str, object]]:

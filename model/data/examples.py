@@ -70,16 +70,19 @@ class Offered:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def offered(source: Path) -> Offered:
-    """Raises UsageError for what is none of the three, and for one that offers nothing."""
+def offered(source: Path, captioned: bool = True) -> Offered:
+    """Without `captioned`, pictures that nobody has told of count too: an autoencoder needs no words.
+
+    Raises UsageError for what is none of the three, and for one that offers nothing.
+    """
     from model.data.rows import is_dataset, of_dataset
 
     if source.is_dir() and is_dataset(source):
         found = of_dataset(source)
     elif source.is_dir():
-        found = _of_members(*_in_folder(source))
+        found = _of_members(*_in_folder(source), captioned)
     elif source.is_file() and tarfile.is_tarfile(source):
-        found = _of_members(*_in_tar(source))
+        found = _of_members(*_in_tar(source), captioned)
     else:
         raise UsageError(f"{source} is neither a folder nor a tar")
     if not found.examples:
@@ -115,7 +118,7 @@ def _in_tar(source: Path) -> tuple[dict[str, Located], Counter[str]]:
     return {one.name: Located(path=source, offset=one.offset_data, length=one.size) for one in plain}, Counter()
 
 
-def _of_members(members: Mapping[str, Located], left_out: Counter[str]) -> Offered:
+def _of_members(members: Mapping[str, Located], left_out: Counter[str], captioned: bool) -> Offered:
     found, named = Offered(left_out=left_out), set[str]()
     for listing in (name for name in members if name.lower().endswith(".jsonl")):
         for line in _lines(members[listing], found):
@@ -128,10 +131,10 @@ def _of_members(members: Mapping[str, Located], left_out: Counter[str]) -> Offer
         if path.suffix.lower() not in PICTURES or name in named:
             continue
         caption = _beside(members.get(str(path.with_suffix(".txt"))))
-        if caption is None:
+        if caption is None and captioned:
             found.left_out["without a caption"] += 1
         else:
-            found.examples.append(Example(key=name, image=picture, caption=caption))
+            found.examples.append(Example(key=name, image=picture, caption=caption or ""))
     return found
 
 

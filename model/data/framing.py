@@ -5,7 +5,6 @@ Runs inside a sandbox child (`flywheel.images.sandbox`): bytes of pictures are f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +65,7 @@ def framed(wanted: Wanted, context: FrameContext) -> Framed | Failure:
     if not wanted.pixels:
         return Framed(side_px=side, width_px=width, height_px=height)
     room = _ROOM * max(width, height)
-    decoded = upright_image(wanted.data, context.budgets, ("RGB", (room, room)), _finish(context.alpha))
+    decoded = upright_image(wanted.data, context.budgets, ("RGB", (room, room)), rgba if context.alpha else over_white)
     if isinstance(decoded, Failure):
         return decoded
     pixels = np.asarray(cut(decoded[1], width, height))
@@ -81,5 +80,6 @@ def cut(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS, box=(left, top, left + wide, top + high))
 
 
-def _finish(alpha: bool) -> Callable[[Image.Image], Image.Image]:
-    return (lambda image: image.convert("RGBA")) if alpha else over_white
+def rgba(image: Image.Image) -> Image.Image:
+    """With an alpha, full where the picture has none."""
+    return image.convert("RGBA")

@@ -13,6 +13,10 @@ from flywheel.errors import UsageError
 from model.flow import Flow
 from model.mmdit import MMDiTConfig
 from model.train.recipe import Optimizer, Recipe
+from model.train.vae_recipe import Phase, VAERecipe
+from model.vae import VAEConfig
+from model.vae_linear import LinearVAEConfig
+from model.vae_losses import Weights
 
 _MINIATURE = MMDiTConfig(
     num_layers=8, attention_head_dim=48, num_attention_heads=4, context_in_dim=128, axes_dims_rope=(16, 16, 16)
@@ -63,6 +67,46 @@ _ALL: Sequence[Recipe] = (
     ),
 )
 
+_AUTOENCODERS: Sequence[VAERecipe] = (
+    VAERecipe(
+        name="vae",
+        says="f16c64 from small pictures and strict margins to 1024 px and small print; looks through a DINOv2",
+        network=VAEConfig(),
+        optimizer=Optimizer(lr=1e-4, warm_up=1000),
+        steps=300_000,
+        pictures=32,
+        phases=(
+            Phase(share=0.6, side_px=256, weights=Weights(perceptual=1.0, align=0.5)),
+            Phase(share=0.2, side_px=256, weights=Weights(perceptual=1.0, align=0.1), written=0.2, glyph_px=(10, 20)),
+            Phase(
+                share=0.15,
+                side_px=512,
+                weights=Weights(perceptual=1.0, align=0.1, cosine_margin=0.5, distance_margin=0.25),
+                written=0.3,
+                glyph_px=(7, 20),
+            ),
+            Phase(
+                share=0.05,
+                side_px=1024,
+                weights=Weights(perceptual=1.0, align=0.1, cosine_margin=0.5, distance_margin=0.25),
+                written=0.3,
+            ),
+        ),
+    ),
+    VAERecipe(
+        name="miniature-vae",
+        says="the linear autoencoder of the rendered world at 96 px on a CPU: PCA, then a decoder that corrects it",
+        network=LinearVAEConfig(),
+        optimizer=Optimizer(lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0, warm_up=40, decay=0.5),
+        steps=2_000,
+        pictures=32,
+        averaging=0.995,
+        save_every=500,
+        show_every=500,
+        phases=(Phase(share=1.0, side_px=96, weights=Weights(l1=0.0, mse=1.0)),),
+    ),
+)
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 
 
@@ -71,3 +115,13 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise UsageError(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+AUTOENCODER_RECIPES: Mapping[str, VAERecipe] = MappingProxyType({recipe.name: recipe for recipe in _AUTOENCODERS})
+
+
+def autoencoder_recipe_named(name: str) -> VAERecipe:
+    """Raises UsageError for a name that is none."""
+    if name not in AUTOENCODER_RECIPES:
+        raise UsageError(f"no recipe {name!r} of an autoencoder; there are {', '.join(AUTOENCODER_RECIPES)}")
+    return AUTOENCODER_RECIPES[name]

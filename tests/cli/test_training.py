@@ -109,6 +109,31 @@ def test_what_does_not_fit_is_refused_in_one_line(place: Path, trained: dict[str
     refused(train(place, "x", "--cache", cache, "--model", str(tmp_path / "other")), 1, "was made with autoencoder")
 
 
+def test_an_autoencoder_is_trained_on_pictures_alone(place: Path) -> None:
+    settings = {
+        "network.z_dim": 16,
+        "network.width": 32,
+        "steps": 6,
+        "pictures": 4,
+        "optimizer.warm_up": 2,
+        "save_every": 3,
+        "show_every": 6,
+    }
+    said = [f"--set={name}={json.dumps(value)}" for name, value in settings.items()]
+    where = ("--data", place / "data", "-o", place / "vae run")
+    small = call("train", "vae", "--recipe", "miniature-vae", *where, *said)
+    refused(small, 1, "no picture reaches 96 px")
+    for at in range(3):
+        Image.new("RGB", (120, 100), (at * 50, 90, 40)).save(place / "data" / f"large{at}.png")
+    done = call("train", "vae", "--recipe", "miniature-vae", *where, *said, "--json").json
+    assert done["steps"] == 6
+    assert (place / "vae run" / "vae" / "config.json").is_file()
+    refused(call("train", "vae", "--recipe", "miniature", *where), 2, "no recipe 'miniature' of an autoencoder")
+    shown = call("recipe", "show", "vae", "--json").json
+    assert [phase["side_px"] for phase in shown["phases"]] == [256, 256, 512, 1024]
+    refused(call("train", "vae", "--recipe", "miniature-vae", *where, "--set", "phases=[1]"), 2, "a table of its own")
+
+
 def test_pictures_are_made_where_they_are_asked_for(place: Path, trained: dict[str, object], tmp_path: Path) -> None:
     home, out = ("--model", str(place / "run" / "model")), tmp_path / "out"
     prompts = ("a big red star", "a small blue ring")
