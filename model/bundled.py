@@ -5,8 +5,14 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from flywheel.errors import UsageError
+
 NAME = "miniature-base"
 
 
 def bundled_model() -> Path:
-    return Path(str(files("model.miniature") / "weights" / NAME))
+    """Raises UsageError where none came with the program."""
+    place = Path(str(files("model.miniature") / "weights" / NAME))
+    if not place.is_dir():
+        raise UsageError("no image model comes with this version: give --model FOLDER, as diffusers has them")
+    return place

@@ -160,3 +160,8 @@ def test_an_edit_has_the_shape_of_its_reference(place: Path, trained: dict[str, 
     call("generate", "x", *home, "--size", "large").refused(2, "a size is WIDTHxHEIGHT")
     eleven = [part for _ in range(11) for part in ("--image", str(tmp_path / "wide.png"))]
     call("generate", "x", *eleven, *home).refused(2, "at most 10 references, not 11")
+
+
+def test_without_a_bundled_model_one_must_be_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("model.bundled.NAME", "none")
+    call("generate", "x", "-o", tmp_path).refused(2, "give --model FOLDER")

@@ -1,0 +1,5 @@
+"""`python -m flywheel`, as `torchrun` starts it."""
+
+from flywheel.cli import main
+
+main()
