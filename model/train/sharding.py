@@ -26,4 +26,5 @@ def shard(task: Task, recipe: RunRecipe, world: World) -> None:
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32 if half else None
     )
     for unit in (*task.units, task.network):
-        fully_shard(unit, mesh=world.mesh, mp_policy=policy)
+        # The whole is sharded again, too: pictures are drawn on the way, and no backward pass follows that would do it.
+        fully_shard(unit, mesh=world.mesh, mp_policy=policy, reshard_after_forward=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from calling import Result, call
 from PIL import Image
 from safetensors.torch import load_file
@@ -40,10 +43,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def train(place: Path, run: str, *more: str, **changed: object) -> Result:
+def arguments(place: Path, run: str, **changed: object) -> list[str]:
     said = [f"--set={name}={json.dumps(value)}" for name, value in {**SMALL, **changed}.items()]
     paths = ("--model", str(place / "model"), "--data", str(place / "data"), "--out", str(place / run))
-    return call("train", "mmdit", "--recipe", "miniature", *paths, *said, "--json", *more)
+    return ["train", "mmdit", "--recipe", "miniature", *paths, *said, "--json"]
+
+
+def train(place: Path, run: str, *more: str, **changed: object) -> Result:
+    return call(*arguments(place, run, **changed), *more)
 
 
 def refused(result: Result, code: int, words: str) -> None:
@@ -80,7 +87,7 @@ def test_a_run_ends_with_what_it_did(place: Path, trained: dict[str, object]) ->
     assert list((run / "tensorboard").iterdir())
 
 
-def weights(run: Path) -> dict[str, object]:
+def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
 
 
@@ -92,8 +99,20 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(place: Path, trained: dic
     document = train(place, "again", "--resume").json
     assert document["loss"] == trained["loss"]
     one, other = weights(place / "run"), weights(place / "again")
-    assert all((one[name] == other[name]).all() for name in one)  # type: ignore[attr-defined]
+    assert all((one[name] == other[name]).all() for name in one)
     refused(train(place, "again", "--resume", seed=5), 1, "holds a run of another recipe")
+
+
+@pytest.mark.slow
+def test_two_workers_under_torchrun_end_as_one(place: Path) -> None:
+    train(place, "one", accumulate=2).json  # noqa: B018 - it must have ended well
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "flywheel"]
+    told = subprocess.run([*launch, *arguments(place, "two", accumulate=2)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert json.loads(told.stdout)["steps"] == 4
+    one, two = weights(place / "one"), weights(place / "two")
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-2, atol=1e-4, msg=name)
 
 
 def test_what_does_not_fit_is_refused_in_one_line(place: Path, trained: dict[str, object], tmp_path: Path) -> None:
