@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .DEFAULT_GOAL := demo
 
 $(VENV)/.base: pyproject.toml constraints.txt
-	@PYTHON="$(PYTHON)" sh .ci/install.sh "$(VENV)" "[model]"
+	@PYTHON="$(PYTHON)" sh .ci/install.sh "$(VENV)" "[engine,model]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt

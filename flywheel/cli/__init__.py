@@ -13,6 +13,14 @@ PARTS = ("flywheel", "pipelines", "captioners", "filters", "retrieval", "model",
 _INTERRUPTED = "interrupted; start the same command again to go on"
 _INTERRUPTED_CODE = 130  # 128 + SIGINT, as shells count
 _DEBUG = "FLYWHEEL_DEBUG"
+_OF_THE_ENGINE = (
+    "ray",
+    "pandas",
+    "prefect",
+    "lancedb",
+    "rapidocr",
+    "onnxruntime",
+)  # what a trainer's machine does without
 
 
 def main() -> None:
@@ -28,6 +36,10 @@ def main() -> None:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:
         _end(_INTERRUPTED, _INTERRUPTED_CODE)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in _OF_THE_ENGINE:
+            raise
+        _end(f"this needs {error.name}, which is not installed: pip install 'flywheel-t2i[engine]'", 1)
     except BrokenPipeError:  # whoever read our output has seen enough; nothing is left to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

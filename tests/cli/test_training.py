@@ -103,6 +103,35 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(place: Path, trained: dic
     refused(train(place, "again", "--resume", seed=5), 1, "holds a run of another recipe")
 
 
+WITHOUT_AN_ENGINE = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        absent = name.split(".")[0] in ("ray", "prefect", "lancedb", "lance", "rapidocr", "onnxruntime", "diffusers", "peft")
+        return None if absent else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+from flywheel.cli import main
+main()
+"""
+
+
+def test_a_trainers_machine_needs_no_engine(place: Path) -> None:
+    def run(*said: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", WITHOUT_AN_ENGINE, *said], capture_output=True, text=True)
+
+    told = run(*arguments(place, "alone", steps=1))
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert json.loads(told.stdout)["steps"] == 1
+    assert run("init", "-w", str(place / "workspace")).returncode == 0
+    refused = run("up", "-w", str(place / "workspace"))
+    assert refused.returncode == 1, refused.stderr
+    assert "pip install 'flywheel-t2i[engine]'" in refused.stderr.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_two_workers_under_torchrun_end_as_one(place: Path) -> None:
     train(place, "one", accumulate=2).json  # noqa: B018 - it must have ended well
