@@ -13,10 +13,10 @@ from PIL import Image
 from flywheel.images.decode import upright_image
 from flywheel.images.header import read_header
 from flywheel.images.pixels import over_white
-from flywheel.records import Budgets, Failure
+from flywheel.records import Failure
 from model.data.framing import FrameContext, Pixels, rgba
 
-TASK = "model.data.cropping:cropped"
+TASK, SIZES_TASK = "model.data.cropping:cropped", "model.data.cropping:sized"
 _LARGEST = 2.0  # of the wanted side: larger pictures are made that small first. Our choice
 
 
@@ -46,15 +46,7 @@ def cropped(square: Square, context: FrameContext) -> Pixels | Failure:
     return np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box))
 
 
-def short_side(data: bytes, budgets: Budgets) -> int | Failure:
-    """From the header alone."""
-    header = read_header(data, budgets)
-    return header if isinstance(header, Failure) else min(header.width_px, header.height_px)
-
-
 def sized(data: bytes, context: FrameContext) -> int | Failure:
-    """`short_side`, as a sandbox calls it."""
-    return short_side(data, context.budgets)
-
-
-SIZES_TASK = "model.data.cropping:sized"
+    """The shorter side, from the header alone."""
+    header = read_header(data, context.budgets)
+    return header if isinstance(header, Failure) else min(header.width_px, header.height_px)

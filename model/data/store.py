@@ -53,9 +53,6 @@ class Store:
             raise FlywheelError(f"{path} can no longer be read: {error}; remove it and start again") from error
         return found
 
-    def names(self) -> list[str]:
-        return [*self._places, *self._pending]
-
     def add(self, name: str, tensor: Tensor) -> None:
         self._pending[name] = tensor.detach().cpu().contiguous()
         self._pending_bytes += self._pending[name].nbytes

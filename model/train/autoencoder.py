@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from flywheel.errors import UsageError
 from model.data.examples import Offered
+from model.layout import TOKEN_PX
 from model.pretrained import write_json
 from model.sample import as_picture
 from model.train.ahead import Ahead, by_steps
 from model.train.grids import grid
 from model.train.loop import Trainer
-from model.train.run import FACTS, Ended, Watch, averaged, claim, follow
+from model.train.run import FACTS, Ended, Watch, averaged, claim, follow, report_json
 from model.train.task import Task, Work
 from model.train.vae_loader import SquareLoader, Squares
 from model.train.vae_recipe import VAERecipe
@@ -48,8 +49,7 @@ class VAEReport:
     ended: Ended
 
     def to_json(self) -> dict[str, Any]:
-        told = asdict(self)
-        return {**told, **told.pop("ended"), "run": str(self.run), "vae": str(self.vae)}
+        return report_json(self)
 
 
 class Learner(nn.Module):
@@ -136,7 +136,7 @@ def _task(learner: Learner, recipe: VAERecipe, features: tuple[Features, int] | 
         return learner.loss(recipe, None if features is None else features[0], squares.image_BCHW, step)
 
     def work(squares: Squares) -> Work:
-        tokens = squares.image_BCHW[:, 0].numel() // 256
+        tokens = squares.image_BCHW[:, 0].numel() // TOKEN_PX**2
         return Work(samples=len(squares.keys), tokens=tokens)
 
     return Task(network=learner, loss=loss, work=work)

@@ -27,7 +27,7 @@ from model.train.loader import Loader
 from model.train.loop import Trainer
 from model.train.objective import generator_task
 from model.train.recipe import Recipe
-from model.train.run import FACTS, Ended, Watch, averaged, claim, first_alone, follow
+from model.train.run import FACTS, Ended, Watch, averaged, claim, first_alone, follow, report_json
 from model.train.world import ALONE, World, whole
 
 MODEL = "model"
@@ -46,8 +46,7 @@ class Report:
     ended: Ended
 
     def to_json(self) -> dict[str, Any]:
-        told = asdict(self)
-        return {**told, **told.pop("ended"), "run": str(self.run), "model": str(self.model)}
+        return report_json(self)
 
 
 def train_generator(

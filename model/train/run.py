@@ -34,6 +34,13 @@ class Ended:
     pace: Pace | None
 
 
+def report_json(report: Any) -> dict[str, Any]:
+    """A report as one flat document: what its run ended with beside what it is about; paths as text."""
+    told = asdict(report)
+    ended = told.pop("ended")
+    return {name: str(value) if isinstance(value, Path) else value for name, value in {**told, **ended}.items()}
+
+
 def claim(run: Path, resume: bool) -> None:
     """Raises UsageError for a folder that holds a run already, without `resume`; FlywheelError for one that cannot be."""
     if checkpoints(run) and not resume:
