@@ -41,17 +41,25 @@ class Original:
         return data
 
 
-def offered_by_snapshot(workspace: Workspace, snapshot_id: str) -> Offered:
-    """Raises UsageError for a snapshot that is not there, or has no captions."""
+def offered_by_snapshot(workspace: Workspace, snapshot_id: str, captioned: bool = True) -> Offered:
+    """Without `captioned` each image is one example, told of or not: an autoencoder needs no words.
+
+    Raises UsageError for a snapshot that is not there, or has no captions.
+    """
     known = workspace.query("SELECT DISTINCT snapshot_id FROM snapshot_events")["snapshot_id"].to_pylist()
     if snapshot_id not in known:
         raise UsageError(f"no snapshot {snapshot_id!r}; see `flywheel snapshots`")
-    found = Offered()
+    found, seen = Offered(), set[str]()
     for row in workspace.query(_TOLD.format(snapshot_id=snapshot_id)).to_pylist():
+        image = Original(image_id=row["image_id"], locator=Locator.of(row))
+        if not captioned:
+            if image.image_id not in seen:
+                found.examples.append(Example(key=image.image_id, image=image, caption=""))
+            seen.add(image.image_id)
+            continue
         if row["text"] is None:
             found.left_out["without a caption"] += 1
             continue
-        image = Original(image_id=row["image_id"], locator=Locator.of(row))
         key = f"{row['image_id']} {row['kind']} {content_id(row['text'].encode())[:8]}"
         found.examples.append(Example(key=key, image=image, caption=row["text"]))
     if not found.examples:

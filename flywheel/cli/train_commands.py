@@ -166,7 +166,7 @@ def _offered(data: str, workspace: str, captioned: bool = True) -> Offered:
     if data.startswith(_SNAPSHOT):
         from pipelines.training import offered_by_snapshot
 
-        return offered_by_snapshot(open_workspace(workspace), data.removeprefix(_SNAPSHOT))
+        return offered_by_snapshot(open_workspace(workspace), data.removeprefix(_SNAPSHOT), captioned)
     from model.data.examples import offered
 
     if "://" in data:

@@ -78,7 +78,7 @@ def offered(source: Path, captioned: bool = True) -> Offered:
     from model.data.rows import is_dataset, of_dataset
 
     if source.is_dir() and is_dataset(source):
-        found = of_dataset(source)
+        found = of_dataset(source, captioned)
     elif source.is_dir():
         found = _of_members(*_in_folder(source), captioned)
     elif source.is_file() and tarfile.is_tarfile(source):

@@ -36,7 +36,7 @@ def is_dataset(folder: Path) -> bool:
     )
 
 
-def of_dataset(folder: Path) -> Offered:
+def of_dataset(folder: Path, captioned: bool = True) -> Offered:
     """Raises UsageError where `datasets` is missing or no column is a picture, FlywheelError for what it cannot read."""
     found = Offered()
     for split, rows in _splits(folder).items():
@@ -44,17 +44,18 @@ def of_dataset(folder: Path) -> Offered:
         if not set(IMAGE_KEYS) & set(pictures):
             raise UsageError(f"{folder} has no picture in a column named {', '.join(IMAGE_KEYS)}")
         for at in range(len(rows)):
-            example = _row(folder, split, at, rows[at], pictures, found)
+            example = _row(folder, split, at, rows[at], pictures, found, captioned)
             if example is not None:
                 found.examples.append(example)
     return found
 
 
 def _row(
-    folder: Path, split: str, at: int, row: Mapping[str, Any], pictures: Sequence[str], found: Offered
+    folder: Path, split: str, at: int, row: Mapping[str, Any], pictures: Sequence[str], found: Offered, captioned: bool
 ) -> Example | None:
-    caption = first_of(row, SAID_KEYS)
-    if not isinstance(caption, str) or not caption.strip():
+    said = first_of(row, SAID_KEYS)
+    caption = said.strip() if isinstance(said, str) else ""
+    if captioned and not caption:
         found.left_out["without a caption"] += 1
         return None
     held = {name: row[name] for name in pictures}
@@ -69,7 +70,7 @@ def _row(
     if any(_bytes_of(value) is None for value in values):
         found.left_out["row without bytes"] += 1
         return None
-    return Example(key=f"{split}/{at}", image=cells[0], caption=caption.strip(), references=tuple(cells[1:]))
+    return Example(key=f"{split}/{at}", image=cells[0], caption=caption, references=tuple(cells[1:]))
 
 
 @lru_cache(maxsize=4)

@@ -24,6 +24,12 @@ def test_every_caption_of_a_snapshot_is_an_example(world) -> None:
         assert one.image.read(10**7) == world.originals[one.image.image_id]
 
 
+def test_without_captions_every_image_is_one(world) -> None:
+    found = offered_by_snapshot(world.workspace, world.freeze(), captioned=False)
+    assert sorted(one.image.image_id for one in found.examples) == sorted(world.originals)
+    assert not found.left_out
+
+
 def test_what_is_no_snapshot_is_refused(world) -> None:
     with pytest.raises(UsageError, match="no snapshot 'x'; see `flywheel snapshots`"):
         offered_by_snapshot(world.workspace, "x")

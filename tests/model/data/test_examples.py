@@ -133,3 +133,6 @@ def test_a_saved_data_set(tmp_path: Path) -> None:
     ]
     assert [one.read(10**6) for one in found.examples[1].references] == [blue, blue]
     assert found.left_out == {"without a caption": 1}
+    untold = offered(tmp_path / "d", captioned=False)
+    assert [one.caption for one in untold.examples] == ["a red square", "", "blue turned red"]
+    assert not untold.left_out
