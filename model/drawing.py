@@ -14,7 +14,7 @@ from flywheel.images.sandbox import Sandbox
 from flywheel.records import Budgets, Failure
 from model.bundled import bundled_model
 from model.condition import MAX_REFERENCES
-from model.data.framing import TASK, FrameContext, Framed, Wanted
+from model.data.framing import TASK, Framed, Wanted, decoding
 from model.sample import ImageModel, Sampling
 
 _SIZE = re.compile(r"(\d+)[x×](\d+)")
@@ -92,7 +92,6 @@ def _read(references: Sequence[Path], side_px: int, model: ImageModel) -> list[I
     if not references:
         return []
     budgets = Budgets()
-    context = FrameContext(budgets=budgets, alpha=model.vae.config.in_channels == 4)
     asked = []
     for path in references:
         try:
@@ -101,9 +100,8 @@ def _read(references: Sequence[Path], side_px: int, model: ImageModel) -> list[I
             raise FlywheelError(f"{path} cannot be read: {error}") from error
         asked.append(Wanted(data=data, sides_px=(side_px,), pixels=True, at_any_rate=True))
     found = []
-    with Sandbox[Wanted, Framed](
-        TASK, memory_bytes=budgets.child_memory_bytes, item_s=budgets.decode_s, context=context
-    ) as child:
+    child: Sandbox[Wanted, Framed]
+    with decoding(TASK, model.vae.config.in_channels == 4) as child:
         for path, answer in zip(references, child.run(asked), strict=True):
             if isinstance(answer, Failure) or answer.pixels is None:
                 why = f"{answer.reason.value}: {answer.detail}" if isinstance(answer, Failure) else "no picture"

@@ -6,6 +6,7 @@ Runs inside a sandbox child (`flywheel.images.sandbox`): bytes of pictures are f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from flywheel.buckets import bucket_sides_px, frame, resolution_px
 from flywheel.images.decode import upright_image
 from flywheel.images.header import read_header
 from flywheel.images.pixels import over_white
+from flywheel.images.sandbox import Sandbox
 from flywheel.records import Budgets, Failure
 
 Pixels = npt.NDArray[np.uint8]  # height x width x 3 or 4
@@ -40,6 +42,13 @@ class Wanted:
 class FrameContext:
     budgets: Budgets
     alpha: bool  # kept, or laid over white
+
+
+def decoding(task: str, alpha: bool) -> Sandbox[Any, Any]:
+    """A child that runs `task` under the usual budgets; close it."""
+    budgets = Budgets()
+    context = FrameContext(budgets=budgets, alpha=alpha)
+    return Sandbox(task, memory_bytes=budgets.child_memory_bytes, item_s=budgets.decode_s, context=context)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from flywheel.images.sandbox import Sandbox
 from flywheel.records import Budgets, Failure
 from flywheel.seeds import content_id
 from model.data.examples import Example, Readable
-from model.data.framing import TASK, FrameContext, Framed, Pixels, Wanted
+from model.data.framing import TASK, Framed, Pixels, Wanted, decoding
 from model.layout import Image, whole_tokens
 
 
@@ -31,12 +31,7 @@ class PictureReader:
 
     def __init__(self, sides_px: tuple[int, ...], alpha: bool, left_out: Counter[str]) -> None:
         self._sides_px, self._left_out, self._budgets = sides_px, left_out, Budgets()
-        self._child = Sandbox[Wanted, Framed](
-            TASK,
-            memory_bytes=self._budgets.child_memory_bytes,
-            item_s=self._budgets.decode_s,
-            context=FrameContext(budgets=self._budgets, alpha=alpha),
-        )
+        self._child: Sandbox[Wanted, Framed] = decoding(TASK, alpha)
 
     def __enter__(self) -> Self:
         return self

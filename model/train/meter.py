@@ -1,7 +1,6 @@
 """How fast: samples and tokens a second, what is left, and the share of the machine's peak that goes into the model (MFU).
 
 Work is counted as the network needs it, forward and twice that backward: computing a block twice to save memory is no work.
-Shapes: D width, H the SwiGLU's inner width, T tokens.
 """
 
 from __future__ import annotations

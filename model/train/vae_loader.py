@@ -20,7 +20,7 @@ from flywheel.records import Budgets, Failure
 from flywheel.seeds import stable_hash
 from model.data.cropping import SIZES_TASK, TASK, Square
 from model.data.examples import Example, Readable
-from model.data.framing import FrameContext, Pixels
+from model.data.framing import Pixels, decoding
 from model.data.prepare import as_image
 from model.data.small_print import written_over
 from model.train.vae_recipe import VAERecipe
@@ -54,14 +54,13 @@ class SquareLoader:
 
     def __init__(self, examples: Sequence[Example], recipe: VAERecipe) -> None:
         self._recipe, self.left_out = recipe, Counter[str]()
-        budgets = Budgets()
-        context = FrameContext(budgets=budgets, alpha=recipe.network.in_channels == 4)
-        limits = (budgets.child_memory_bytes, budgets.decode_s)
-        self._squares = Sandbox[Square, Pixels](TASK, memory_bytes=limits[0], item_s=limits[1], context=context)
-        with Sandbox[bytes, int](SIZES_TASK, memory_bytes=limits[0], item_s=limits[1], context=context) as child:
+        alpha = recipe.network.in_channels == 4
+        self._squares: Sandbox[Square, Pixels] = decoding(TASK, alpha)
+        with decoding(SIZES_TASK, alpha) as child:
             sized = self._sized(child, examples)
         self.held_out = [one for one in sized if _place(one.example.key) % _HELD_OUT == 0] or sized[:1]
-        kept = [one for one in sized if one not in self.held_out] or sized
+        apart = {one.example.key for one in self.held_out}
+        kept = [one for one in sized if one.example.key not in apart] or sized
         self._of_side: dict[int, list[Example]] = {}
         for phase in recipe.phases:
             reached = [one.example for one in kept if one.short_px >= phase.side_px]
