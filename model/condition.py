@@ -66,17 +66,22 @@ class ConditionEncoder:
         self._dropped = len(self._processor.tokenizer(_SYSTEM).input_ids)
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str], references: Sequence[Pictures.Image] = ()) -> list[Condition]:
-        """Each prompt, with the same references before it. Pictures with alpha are seen over white.
+    def encode(
+        self, prompts: Sequence[str], references: Sequence[Sequence[Pictures.Image]] | None = None
+    ) -> list[Condition]:
+        """Each prompt, with its own references before it. Pictures with alpha are seen over white.
 
-        Raises ValueError for more references than the release takes.
+        Raises ValueError for more references than the release takes, or for another number of lists than of prompts.
         """
-        if len(references) > MAX_REFERENCES:
-            raise ValueError(f"at most {MAX_REFERENCES} references, not {len(references)}")
-        asked = [_SYSTEM + _TURN.format(_pictured(len(references)) + (prompt or NULL_PROMPT)) for prompt in prompts]
-        given: dict[str, Any] = (
-            {"images": [_over_white(one) for _ in prompts for one in references]} if references else {}
-        )
+        references = [()] * len(prompts) if references is None else references
+        if max(map(len, references), default=0) > MAX_REFERENCES:
+            raise ValueError(f"at most {MAX_REFERENCES} references, not {max(map(len, references))}")
+        asked = [
+            _SYSTEM + _TURN.format(_pictured(len(own)) + (prompt or NULL_PROMPT))
+            for prompt, own in zip(prompts, references, strict=True)
+        ]
+        seen = [_over_white(one) for own in references for one in own]
+        given: dict[str, Any] = {"images": seen} if seen else {}
         inputs = self._processor(text=asked, padding=True, padding_side="left", return_tensors="pt", **given)
         inputs = inputs.to(self._model.device)
         features = self._before_the_norm(inputs)

@@ -56,7 +56,8 @@ def draw(
     for start in range(0, len(prompts), _AT_ONCE):
         part = prompts[start : start + _AT_ONCE]
         seeds = [seed + start + at for at in range(len(part))]
-        for prompt, own, picture in zip(part, seeds, model.generate(part, seeds, sampling, seen), strict=True):
+        pictures = model.generate(part, seeds, sampling, [seen] * len(part))
+        for prompt, own, picture in zip(part, seeds, pictures, strict=True):
             file = _place(out, prompt, own)
             picture.save(file)
             drawn.append(Drawn(file=file, prompt=prompt, seed=own))

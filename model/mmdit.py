@@ -18,13 +18,13 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import interpolate, silu
 from torch.utils.checkpoint import checkpoint
 
 from flywheel.errors import FlywheelError
 from model.attention import attend, attend_in_blocks
 from model.embeddings import TextProjection, TimeEmbedding
-from model.layout import Layout
+from model.layout import Image, Layout
 from model.pretrained import CONFIG, SHARD, filled, read_config, save_weights
 from model.rope import rope, turned
 
@@ -35,6 +35,9 @@ CLASS_NAME = "QwenImage21Transformer2DModel"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMDiTConfig:
     """The defaults are the release's 7.1 B. `axes_dims_rope` are channels of a head for frame, height and width.
+
+    `places`: the side of a table of learned places, stretched over every image; 0, as in the release: turns alone tell where
+    a token stands. A network that learns in minutes learns in half of them with it (our choice; see docs/model.md).
 
     Raises ValueError for a mask that is none, and for axes that do not add up to a head.
     """
@@ -50,6 +53,7 @@ class MMDiTConfig:
     eps: float = 1e-6
     causal_condition: bool = True
     mask: Mask = "block_causal"
+    places: int = 0
 
     def __post_init__(self) -> None:
         if self.mask not in ("block_causal", "full"):
@@ -101,6 +105,8 @@ class MMDiT(nn.Module):
         self.time_text_embed = TimeEmbedding(width)
         self.txt_in = TextProjection(config.context_in_dim, width, config.eps)
         self.img_in = nn.Linear(config.in_channels, width, bias=False)
+        if config.places:
+            self.img_places = nn.Parameter(torch.zeros(width, config.places, config.places))
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 4 * width, bias=False))
         self.transformer_blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm_out = ScaledNorm(width, config.eps)
@@ -119,10 +125,11 @@ class MMDiT(nn.Module):
         return filled(lambda: cls(config), folder)
 
     def save_pretrained(self, folder: Path, *, shard: str | int = SHARD) -> None:
-        """A folder that `load_pretrained` and diffusers' pipelines load. Only ours knows another mask than block-causal."""
+        """A folder that `load_pretrained` and diffusers' pipelines load. Only ours knows another mask, and places."""
         config = {"_class_name": CLASS_NAME, "patch_size": 1, **self.config.to_json()}
-        if self.config.mask == "block_causal":
-            del config["mask"]
+        for name, default in (("mask", "block_causal"), ("places", 0)):
+            if config[name] == default:
+                del config[name]
         save_weights(self.state_dict(), config, folder, shard=shard)
 
     def forward(
@@ -144,7 +151,7 @@ class MMDiT(nn.Module):
         cached = cache is not None and bool(cache.blocks)
         after = layout.prefix if cached else 0
         joint_BLD = (
-            self.img_in(latents_BRC[:, -layout.target.tokens :])
+            self._images(latents_BRC[:, -layout.target.tokens :], (layout.target,))
             if cached
             else self._joined(latents_BRC, context_BSE, layout)
         )
@@ -174,9 +181,20 @@ class MMDiT(nn.Module):
 
     def _joined(self, latents_BRC: Tensor, context_BSE: Tensor, layout: Layout) -> Tensor:
         """Both in their places (B, L, D)."""
-        images, texts = self.img_in(latents_BRC), self.txt_in(context_BSE)
+        images, texts = self._images(latents_BRC, layout.images), self.txt_in(context_BSE)
         places = torch.tensor((*layout.text_places, *layout.image_places), device=images.device)
         return torch.cat([texts, images], dim=1)[:, places.argsort()]
+
+    def _images(self, latents_BRC: Tensor, images: Sequence[Image]) -> Tensor:
+        """(B, R, D)."""
+        entered: Tensor = self.img_in(latents_BRC)
+        if not self.config.places:
+            return entered
+        table = self.img_places[None]
+        stretched = [
+            interpolate(table, (image.height, image.width), mode="bilinear", align_corners=False) for image in images
+        ]
+        return entered + torch.cat([one[0].flatten(1) for one in stretched], dim=1).T.to(entered.dtype)
 
     def _time(self, sigma_B: Tensor, dtype: torch.dtype) -> Tensor:
         """(B, D), and with `causal_condition` one row more: t = 0."""

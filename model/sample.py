@@ -30,6 +30,7 @@ from model.vae_linear import CLASS_NAME as LINEAR
 from model.vae_linear import LinearVAE
 
 INDEX = "model_index.json"
+References = Sequence[Sequence[Pictures.Image]]  # of each prompt
 _PARTS = {
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
     "text_encoder": ["transformers", "Qwen3VLForConditionalGeneration"],
@@ -78,13 +79,16 @@ class ImageModel:
         prompts: Sequence[str],
         seeds: Sequence[int],
         sampling: Sampling,
-        references: Sequence[Pictures.Image] = (),
+        references: References | None = None,
         on_step: Callable[[int], None] = lambda step: None,
     ) -> list[Pictures.Image]:
-        """One picture a prompt and its seed; `references` are shared. Raises ValueError for sides that are no whole tokens."""
-        if len(prompts) != len(seeds):
-            raise ValueError(f"a seed a prompt: {len(seeds)} for {len(prompts)}")
-        kept = self._encoded(references)
+        """One picture a prompt, its seed and its own references.
+
+        Raises ValueError for sides that are no whole tokens, and for references that differ in number or sizes.
+        """
+        if len(prompts) != len(seeds) or len(prompts) != len(references or prompts):
+            raise ValueError(f"a seed a prompt, and references for each: {len(seeds)} seeds for {len(prompts)}")
+        kept = self._encoded(references or [])
         noise_BNC = self.noise(seeds, sampling.target)
         latents_BNC = self.denoise(prompts, references, kept, noise_BNC, sampling, on_step)
         return [as_picture(one) for one in self.decoded(latents_BNC, sampling.target)]
@@ -92,19 +96,17 @@ class ImageModel:
     def denoise(
         self,
         prompts: Sequence[str],
-        pictures: Sequence[Pictures.Image],
+        pictures: References | None,
         references: Sequence[Tensor],
         noise_BNC: Tensor,
         sampling: Sampling,
         on_step: Callable[[int], None] = lambda step: None,
     ) -> Tensor:
-        """(B, N, C). `references` (C, H, W) are the pictures' normalised latents."""
+        """(B, N, C). `references` (B, C, H, W) each are the pictures' normalised latents, the first ones of all first."""
         told = self._velocity(self.condition.encode(prompts, pictures), references, sampling.target)
         null = None
         if sampling.guidance > 1:
-            null = self._velocity(
-                self.condition.encode([sampling.negative], pictures) * len(prompts), references, sampling.target
-            )
+            null = self._velocity(self._nulls(sampling.negative, pictures, len(prompts)), references, sampling.target)
         sigmas = sampling.sigmas or self.flow.schedule(sampling.steps, sampling.target.tokens)
         steps = iter(range(1, len(sigmas)))
 
@@ -129,20 +131,30 @@ class ImageModel:
         mean, deviation = self._over_pixels()
         return self.vae.decode(grid * deviation + mean).clamp(-1, 1)
 
-    def _encoded(self, references: Sequence[Pictures.Image]) -> list[Tensor]:
-        """(C, H, W) each, normalised."""
+    def _nulls(self, negative: str, pictures: References | None, number: int) -> list[Condition]:
+        """What is not wanted, with each one's references; once where all have the same."""
+        if pictures is None or all(own is pictures[0] for own in pictures):
+            return self.condition.encode([negative], None if pictures is None else pictures[:1]) * number
+        return self.condition.encode([negative] * number, pictures)
+
+    def _encoded(self, references: References) -> list[Tensor]:
+        """(B, C, H, W) each, normalised: the first references of all, then the second …"""
+        if len({tuple(one.size for one in own) for own in references}) > 1:
+            raise ValueError("prompts that are drawn together have references of the same number and sizes")
         mean, deviation = self._over_pixels()
         channels = self.vae.config.in_channels
-        return [((self.vae.encode(_pixels(one, channels)) - mean) / deviation)[0] for one in references]
+        pictures = {id(one): one for own in references for one in own}
+        latents = {name: (self.vae.encode(_pixels(one, channels)) - mean) / deviation for name, one in pictures.items()}
+        return [torch.cat([latents[id(one)] for one in these]) for these in zip(*references, strict=True)]
 
     def _velocity(
         self, conditions: Sequence[Condition], references: Sequence[Tensor], target: Image
     ) -> Callable[[Tensor, float], Tensor]:
         """The network under these prompts; text and references are computed once where its config allows."""
-        layout, context_BSE, valid_BS = batched(conditions, [Image(*one.shape[1:]) for one in references], target)
+        layout, context_BSE, valid_BS = batched(conditions, [Image(*one.shape[2:]) for one in references], target)
         device = next(self.network.parameters()).device
         context_BSE, valid_BS = context_BSE.to(device), None if valid_BS is None else valid_BS.to(device)
-        before = [one.flatten(1).T.expand(len(conditions), -1, -1).to(device) for one in references]
+        before = [one.flatten(2).transpose(1, 2).to(device) for one in references]
         cache = PrefixCache() if self.network.config.caches else None
 
         def velocity(latents_BNC: Tensor, sigma: float) -> Tensor:

@@ -116,28 +116,28 @@ class Preparation:
     def _encode_prompts(
         self, usable: Sequence[tuple[Example, Sequence[Picture]]], pixels: Mapping[str, Pixels]
     ) -> None:
-        """Prompts without pictures many at once, in order of length; those with pictures one by one, with their null."""
-        alone = {prompt_name(NULL_PROMPT, ()): NULL_PROMPT}
+        """Those without pictures in order of length; an edit's null sees what the edit sees."""
+        alone, seeing = {prompt_name(NULL_PROMPT, ()): NULL_PROMPT}, dict[str, tuple[str, list[Pictures.Image]]]()
         for example, pictures in usable:
             if not self._lacks_prompt(example, pictures):
                 continue
             if not example.references:
                 alone[prompt_name(example.caption, ())] = example.caption
                 continue
-            before = pictures[:-1]
-            asked = (example.caption, NULL_PROMPT)
-            seen = self._condition.encode(asked, [Pictures.fromarray(pixels[one.name]) for one in before])
-            for prompt, condition in zip(asked, seen, strict=True):
-                self._keep(prompt_name(prompt, before), condition)
+            before = [Pictures.fromarray(pixels[one.name]) for one in pictures[:-1]]
+            for prompt in (example.caption, NULL_PROMPT):
+                seeing[prompt_name(prompt, pictures[:-1])] = prompt, before
         new = sorted((name for name in alone if name not in self.prompts), key=lambda name: len(alone[name]))
-        for start in range(0, len(new), _PROMPTS):
-            names = new[start : start + _PROMPTS]
-            for name, condition in zip(names, self._condition.encode([alone[name] for name in names]), strict=True):
-                self._keep(name, condition)
+        for names in _parts(new, _PROMPTS):
+            self._keep_all(names, self._condition.encode([alone[name] for name in names]))
+        for names in _parts(list(seeing), _IMAGES):
+            asked = [seeing[name] for name in names]
+            self._keep_all(names, self._condition.encode([prompt for prompt, _ in asked], [seen for _, seen in asked]))
 
-    def _keep(self, name: str, condition: Condition) -> None:
-        self.prompts.add(f"{name}/runs", torch.tensor(condition.runs))
-        self.prompts.add(name, condition.features_SE.to(_FEATURES_DTYPE))
+    def _keep_all(self, names: Sequence[str], conditions: Sequence[Condition]) -> None:
+        for name, condition in zip(names, conditions, strict=True):
+            self.prompts.add(f"{name}/runs", torch.tensor(condition.runs))
+            self.prompts.add(name, condition.features_SE.to(_FEATURES_DTYPE))
 
     def _lacks_prompt(self, example: Example, pictures: Sequence[Picture]) -> bool:
         names = (prompt_name(prompt, pictures[:-1]) for prompt in (example.caption, NULL_PROMPT))
@@ -177,8 +177,12 @@ def _prompts_identity(condition: ConditionEncoder) -> dict[str, str]:
     }
 
 
-def _alike(pixels: Mapping[str, Pixels]) -> Iterator[list[str]]:
+def _alike(pixels: Mapping[str, Pixels]) -> Iterator[Sequence[str]]:
     """Names of pictures of one size, as many as go through the encoder at once."""
     for shape in sorted({one.shape for one in pixels.values()}):
         names = [name for name, one in pixels.items() if one.shape == shape]
-        yield from (names[start : start + _IMAGES] for start in range(0, len(names), _IMAGES))
+        yield from _parts(names, _IMAGES)
+
+
+def _parts(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (names[start : start + size] for start in range(0, len(names), size))

@@ -1,7 +1,7 @@
 """What every picture of the world is drawn on: finer than asked for, and with the little that chance may move.
 
 What a record leaves open (a hair's breadth of place, size and colour) comes from the seed: it has many pictures, and
-(record, side, seed) has one.
+(record, side, seed) has one. Of pieces each has a lot of its own, so that an edit leaves alone what it does not name.
 """
 
 from __future__ import annotations
@@ -30,11 +30,16 @@ class Canvas:
     def __init__(self, record_id: str, side_px: int, seed: int, ground: RGB) -> None:
         if not MIN_SIDE_PX <= side_px <= MAX_SIDE_PX:
             raise ValueError(f"the world is drawn at {MIN_SIDE_PX} to {MAX_SIDE_PX} px, not at {side_px}")
-        self._rng = np.random.default_rng(int(stable_hash([record_id, seed]), 16))
+        self._chance: tuple[str, int] = (record_id, seed)
+        self._rng = self._lot()
         self._finer = next(times for limit, times in _SUPERSAMPLING if side_px <= limit)
         self.side = side_px * self._finer
         self._image = Image.new("RGB", (self.side, self.side), self.near(ground, _GROUND))
         self.draw = ImageDraw.Draw(self._image)
+
+    def piece(self, name: str) -> None:
+        """From here on chance is this piece's own: it looks the same whatever else there is."""
+        self._rng = self._lot(name)
 
     def near(self, colour: RGB, levels: int = _COLOUR) -> RGB:
         """A colour that nobody would call another."""
@@ -60,3 +65,6 @@ class Canvas:
 
     def finished(self) -> Image.Image:
         return self._image.reduce(self._finer) if self._finer > 1 else self._image
+
+    def _lot(self, *piece: str) -> np.random.Generator:
+        return np.random.default_rng(int(stable_hash([*self._chance, *piece]), 16))

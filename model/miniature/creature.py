@@ -90,9 +90,12 @@ def distinct_identities() -> int:
     return int(np.prod([len(choices) for choices in CHOICES.values()]))
 
 
-def render(creature: Creature, side_px: int, seed: int = 0) -> Image.Image:
-    """Draw a portrait as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    canvas = Canvas(creature.subject_id, side_px, seed, BACKGROUNDS["white"])
+def render(creature: Creature, side_px: int, seed: int = 0, chance_of: str | None = None) -> Image.Image:
+    """Draw a portrait as a square RGB picture. Raises ValueError for a side the world is not drawn at.
+
+    `chance_of` as in a scene: what it wears comes last and changes nothing else.
+    """
+    canvas = Canvas(chance_of or creature.subject_id, side_px, seed, BACKGROUNDS["white"])
     who, middle = creature.identity, np.array([0.5, 0.56]) + canvas.shift()
     fur = canvas.near(COLOURS[who.colour])
     wide, high = _HEADS[who.head]

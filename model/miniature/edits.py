@@ -1,11 +1,14 @@
-"""Edit pairs: a scene, an instruction, and the scene that it asks for. What the instruction does not name stays."""
+"""Edit pairs: a subject, an instruction, and the subject that it asks for. What the instruction does not name stays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
+from model.miniature import creature, render
+from model.miniature.creature import Creature, Identity, dressed
 from model.miniature.lot import pick
 from model.miniature.mutation import mutated, mutations
 from model.miniature.scene import Line, Scene, Thing
@@ -16,9 +19,14 @@ _MORE_AT_ONCE = "a scene and its edit differ in one thing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditPair:
-    before: Scene
+    before: Scene | Creature
     instruction: str
-    after: Scene
+    after: Scene | Creature
+
+    def pictures(self, side_px: int, seed: int) -> tuple[Image.Image, Image.Image]:
+        """Both, alike to the pixel wherever the edit leaves things alone."""
+        before, after = (_picture(one, side_px, seed, self.before.subject_id) for one in (self.before, self.after))
+        return before, after
 
 
 def sample(scene: Scene, rng: np.random.Generator) -> EditPair:
@@ -27,6 +35,18 @@ def sample(scene: Scene, rng: np.random.Generator) -> EditPair:
     while after == scene:  # some change has a single value, as the background under a word that needs it
         after = mutated(scene, pick(rng, mutations(scene)), rng)
     return EditPair(before=scene, instruction=instruction(scene, after, rng), after=after)
+
+
+def dressing(identity: Identity, rng: np.random.Generator) -> EditPair:
+    """A creature that wears nothing, and is given something by lot."""
+    bare = Creature(identity=identity)
+    after = bare
+    while after == bare:
+        after = dressed(identity, rng)
+    worn = f"{after.accessory_colour} {after.accessory}"
+    asked = worn if after.accessory == "glasses" else f"a {worn}"
+    said = pick(rng, (f"Add {asked}.", f"Give it {asked}.", f"Put {asked} on."))
+    return EditPair(before=bare, instruction=said, after=after)
 
 
 def instruction(before: Scene, after: Scene, rng: np.random.Generator) -> str:
@@ -101,3 +121,9 @@ def _place(cell: int) -> str:
 
 def _to(cell: int) -> str:
     return "to the center" if CELLS[cell] == "middle center" else f"to the {CELLS[cell]}"
+
+
+def _picture(subject: Scene | Creature, side_px: int, seed: int, chance_of: str) -> Image.Image:
+    if isinstance(subject, Scene):
+        return render.render(subject, side_px, seed, chance_of).image
+    return creature.render(subject, side_px, seed, chance_of)

@@ -39,21 +39,26 @@ class Rendered:
     lines: tuple[Box, ...]
 
 
-def render(scene: Scene, side_px: int, seed: int = 0) -> Rendered:
-    """Draw a scene as a square RGB picture. Raises ValueError for a side the world is not drawn at."""
-    canvas = Canvas(scene.subject_id, side_px, seed, BACKGROUNDS[scene.background])
+def render(scene: Scene, side_px: int, seed: int = 0, chance_of: str | None = None) -> Rendered:
+    """Draw a scene as a square RGB picture. Raises ValueError for a side the world is not drawn at.
+
+    `chance_of`: the `subject_id` of what an edit began with, whose hair's breadths the rest keeps; None: the scene's own.
+    """
+    canvas = Canvas(chance_of or scene.subject_id, side_px, seed, BACKGROUNDS[scene.background])
     things = tuple(_thing(canvas, thing) for thing in scene.things)
     lines = tuple(_line(canvas, line) for line in scene.lines)
     return Rendered(image=canvas.finished(), things=things, lines=lines)
 
 
 def _thing(canvas: Canvas, thing: Thing) -> Box:
+    canvas.piece(f"cell {thing.cell}")
     middle = (np.array([column_of(thing.cell), row_of(thing.cell)]) + 0.5) / GRID + canvas.shift()
     radius = SIZES[thing.size] / GRID * canvas.stretch()
     return canvas.shape(thing.shape, middle, radius, canvas.near(COLOURS[thing.colour]))
 
 
 def _line(canvas: Canvas, line: Line) -> Box:
+    canvas.piece("line")
     colour, shift = canvas.near(COLOURS[line.colour]), canvas.shift() * canvas.side
     font, places = typeset(line, canvas.side)
     boxes = []

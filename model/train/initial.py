@@ -1,7 +1,8 @@
 """Weights of a network that is trained from nothing. The release does not tell its own: all of this is our choice.
 
-Matrices by their fan-in; what a block adds is small at first, what leaves the network is zero. Gates begin half open and the
-same at every time: with the usual zeros nothing inside a block learns before its gate has, which a small budget cannot spare.
+Matrices by their fan-in; learned places apart from one another; what a block adds is small at first, what leaves the network is
+zero. Gates begin half open and the same at every time: with the usual zeros nothing inside a block learns before its gate has,
+which a small budget cannot spare.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.nn.functional import silu
 from model.mmdit import MMDiT
 
 _ADDED = 0.02  # deviation of the maps that end a branch
+_APART = 0.3  # of learned places: beside what enters of an image, which is about 1
 _OPEN = 0.5
 _LAST = ("proj_out.weight", "norm_out.linear.weight", "modulation.1.weight")
 _BRANCH_ENDS = ("to_out.0.weight", "img_mlp.out.weight")
@@ -27,6 +29,8 @@ def initialised(network: MMDiT, seed: int) -> MMDiT:
     for name, weight in network.named_parameters():
         if name.endswith(_LAST):
             nn.init.zeros_(weight)
+        elif name == "img_places":
+            nn.init.normal_(weight, std=_APART, generator=lot)
         elif weight.ndim == 2:
             nn.init.normal_(
                 weight, std=_ADDED if name.endswith(_BRANCH_ENDS) else weight.shape[1] ** -0.5, generator=lot

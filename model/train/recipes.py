@@ -19,7 +19,12 @@ from model.vae_linear import LinearVAEConfig
 from model.vae_losses import Weights
 
 _MINIATURE = MMDiTConfig(
-    num_layers=8, attention_head_dim=48, num_attention_heads=4, context_in_dim=128, axes_dims_rope=(16, 16, 16)
+    num_layers=6,
+    attention_head_dim=64,
+    num_attention_heads=3,
+    context_in_dim=128,
+    axes_dims_rope=(16, 24, 24),
+    places=6,
 )
 
 _ALL: Sequence[Recipe] = (

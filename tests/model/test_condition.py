@@ -56,7 +56,7 @@ def test_text_is_read_as_the_releases_pipeline_reads_it(encoder: ConditionEncode
 def test_references_are_read_in_place(encoder: ConditionEncoder, pipeline: object, references: int) -> None:
     pictures = [Image.new("RGB", (96, 96), color) for color in ("red", "white", "blue")[:references]]
     embeds, _, slots = pipeline._get_qwen_prompt_embeds(PROMPTS[:1], pictures, torch.device("cpu"))  # type: ignore[attr-defined]
-    (told,) = encoder.encode(PROMPTS[:1], pictures)
+    (told,) = encoder.encode(PROMPTS[:1], [pictures])
     wanted = embeds[0][~slots[0]]
     assert apart(told.features_SE, wanted) <= 1e-5
     assert len(told.runs) == references + 1
@@ -81,11 +81,20 @@ def test_features_are_not_the_normalised_ones_that_transformers_hands_out(encode
 
 def test_alpha_is_seen_over_white(encoder: ConditionEncoder) -> None:
     clear = Image.new("RGBA", (96, 96), (255, 0, 0, 0))
-    (seen,) = encoder.encode(["this"], [clear])
-    (white,) = encoder.encode(["this"], [Image.new("RGB", (96, 96), "white")])
-    (red,) = encoder.encode(["this"], [Image.new("RGB", (96, 96), "red")])
+    (seen,) = encoder.encode(["this"], [[clear]])
+    (white,) = encoder.encode(["this"], [[Image.new("RGB", (96, 96), "white")]])
+    (red,) = encoder.encode(["this"], [[Image.new("RGB", (96, 96), "red")]])
     assert torch.equal(seen.features_SE, white.features_SE)
     assert not torch.equal(seen.features_SE, red.features_SE)
+
+
+def test_each_prompt_sees_its_own_references(encoder: ConditionEncoder) -> None:
+    red, blue = (Image.new("RGB", (96, 96), colour) for colour in ("red", "blue"))
+    both = encoder.encode(["paint it", "and it, the other way"], [[red], [blue, red]])
+    for told, prompt, seen in zip(both, ("paint it", "and it, the other way"), ([red], [blue, red]), strict=True):
+        (alone,) = encoder.encode([prompt], [seen])
+        assert told.runs == alone.runs
+        assert apart(told.features_SE, alone.features_SE) <= 1e-4
 
 
 def test_long_prompts_are_whole_and_neighbours_change_nothing(encoder: ConditionEncoder) -> None:
@@ -99,6 +108,6 @@ def test_long_prompts_are_whole_and_neighbours_change_nothing(encoder: Condition
 
 def test_refusals(encoder: ConditionEncoder, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at most 10 references, not 11"):
-        encoder.encode(["this"], [Image.new("RGB", (96, 96))] * 11)
+        encoder.encode(["this"], [[Image.new("RGB", (96, 96))] * 11])
     with pytest.raises(FlywheelError, match="holds no Qwen3-VL"):
         ConditionEncoder(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +138,33 @@ def test_steps_from_a_kept_prefix_are_whole_passes_and_the_releases(name: str) -
             wanted = theirs(**asked(layout, latents, context, at), kv_cache=their_cache, kv_cache_mode=mode)[0]
         assert apart(kept, whole) <= CLOSE
         assert apart(kept, target(layout, wanted)) <= CLOSE
+
+
+def test_learned_places_are_stretched_over_every_image_and_survive_a_folder(tmp_path: Path) -> None:
+    """Alike at the same share of an image's sides, whatever its size; the same with a kept prefix; nothing where they are zero."""
+    torch.manual_seed(0)
+    ours, plain = MMDiT(MMDiTConfig(**SMALL, places=2)), MMDiT(MMDiTConfig(**SMALL))
+    for weight in ours.parameters():
+        torch.nn.init.normal_(weight, std=0.25)
+    entered = ours._images(torch.zeros(1, 24, 8), (Image(4, 4), Image(2, 4)))[0]
+    large, flat = entered[:16].view(4, 4, -1), entered[16:].view(2, 4, -1)
+    torch.testing.assert_close(flat[:, ::3], large[::3, ::3])
+    torch.testing.assert_close(
+        large[:, 0], torch.lerp(large[0, 0], large[3, 0], torch.tensor([0, 0.25, 0.75, 1])[:, None])
+    )
+    layout = LAYOUTS["one reference"]
+    latents, context, sigma = inputs(layout)
+    cache = PrefixCache()
+    with torch.no_grad():
+        whole = ours(latents, context, sigma, layout)
+        assert apart(ours(latents, context, sigma, layout, cache=cache), whole) <= CLOSE
+        assert apart(ours(latents, context, sigma, layout, cache=cache), whole) <= CLOSE
+        ours.save_pretrained(tmp_path)
+        assert torch.equal(MMDiT.load_pretrained(tmp_path)(latents, context, sigma, layout), whole)
+        plain.load_state_dict({name: value for name, value in ours.state_dict().items() if name != "img_places"})
+        assert apart(plain(latents, context, sigma, layout), whole) > 0.01
+        ours.img_places.zero_()
+        assert torch.equal(plain(latents, context, sigma, layout), ours(latents, context, sigma, layout))
 
 
 def test_under_the_full_mask_nothing_can_be_kept() -> None:

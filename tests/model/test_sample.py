@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,18 @@ def test_a_picture_depends_on_its_own_prompt_and_seed_alone(ours: tuple[ImageMod
 def test_an_edit_sees_its_references(mask: str) -> None:
     made = model(mask=mask)
     red, blue = Image.new("RGB", (96, 96), "red"), Image.new("RGBA", (96, 96), "blue")
-    by = [levels(made.generate(["make it blue"], [1], SIZE, [one, two])) for one, two in ((red, blue), (blue, red))]
+    by = [levels(made.generate(["make it blue"], [1], SIZE, [[one, two]])) for one, two in ((red, blue), (blue, red))]
     assert by[0].shape == (1, 64, 96, 4)
     assert 0 < np.abs(by[0] - by[1]).mean() < 50  # an untrained network tells them apart, if barely
+
+
+def test_edits_made_together_are_what_each_is_alone() -> None:
+    made = model(mask="block_causal")
+    red, blue = Image.new("RGB", (96, 96), "red"), Image.new("RGB", (96, 96), "blue")
+    guided = replace(SIZE, guidance=2.0)
+    both = levels(made.generate(["make it blue", "make it black"], [1, 2], guided, [[red], [blue]]))
+    for at, (prompt, seed, seen) in enumerate((("make it blue", 1, red), ("make it black", 2, blue))):
+        assert np.abs(both[at] - levels(made.generate([prompt], [seed], guided, [[seen]]))[0]).max() <= 1
 
 
 def test_refusals(ours: tuple[ImageModel, Path], tmp_path: Path) -> None:
@@ -96,7 +106,9 @@ def test_refusals(ours: tuple[ImageModel, Path], tmp_path: Path) -> None:
         Sampling(width_px=100, height_px=64)
     with pytest.raises(ValueError, match="guidance is 1"):
         Sampling(guidance=0.5)
-    with pytest.raises(ValueError, match="a seed a prompt: 1 for 2"):
+    with pytest.raises(ValueError, match="1 seeds for 2"):
         made.generate(PROMPTS, [1], SIZE)
+    with pytest.raises(ValueError, match="same number and sizes"):
+        made.generate(PROMPTS, [1, 2], SIZE, [[Image.new("RGB", (96, 96))], []])
     with pytest.raises(FlywheelError, match=r"holds no model_index\.json"):
         ImageModel.load_pretrained(tmp_path)

@@ -162,17 +162,25 @@ def test_the_job_gets_past_stumbles_slow_answers_and_a_replica_that_dies(
     mortal = forward(lambda number: (None, 0.0))
     workspace = curated(poor.url, mortal.url, in_flight=8, timeout_s=10.0)
     seen_before: list[int] = []
+    over = threading.Event()
 
     def dies_and_comes_back() -> None:
+        while len(mortal.bodies) < 4 and not over.wait(
+            0.1
+        ):  # how long a run takes to its first request, no clock tells
+            pass
         mortal.stop()
         seen_before.append(len(mortal.bodies))
         time.sleep(2.0)
         mortal.start()
 
-    timer = threading.Timer(1.5, dies_and_comes_back)
-    timer.start()
-    report = captioning.caption(workspace, executor("local", 2), _quiet, kinds=["general", "structured"])
-    timer.join()
+    death = threading.Thread(target=dies_and_comes_back)
+    death.start()
+    try:
+        report = captioning.caption(workspace, executor("local", 2), _quiet, kinds=["general", "structured"])
+    finally:
+        over.set()
+        death.join()
     assert report.counts["captioned"] + report.counts.get("quarantined", 0) == report.counts["in"] > 100
     keys = workspace.query("SELECT image_id, kind FROM captions").to_pylist()
     assert len(keys) == len({(row["image_id"], row["kind"]) for row in keys}) == report.counts["captioned"]

@@ -54,7 +54,9 @@ def test_an_edit_is_told_with_its_references_and_so_is_its_null(tmp_path: Path) 
     assert edit.images == (Image(4, 4), Image(4, 4))
     before = Pictures.open(tmp_path / "data" / "before000.png")
     asked = (offered(tmp_path / "data").examples[0].caption, NULL_PROMPT)
-    for name, condition in zip((edit.prompt, edit.null), made.condition.encode(asked, [before]), strict=True):
+    for name, condition in zip(
+        (edit.prompt, edit.null), made.condition.encode(asked, [[before], [before]]), strict=True
+    ):
         assert torch.equal(first.prompts[name], condition.features_SE.bfloat16())
         assert tuple(first.prompts[f"{name}/runs"].tolist()) == condition.runs
     assert len(condition.runs) == 2
