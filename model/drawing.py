@@ -15,6 +15,7 @@ from flywheel.records import Budgets, Failure
 from model.bundled import bundled_model
 from model.condition import MAX_REFERENCES
 from model.data.framing import TASK, Framed, Wanted, decoding
+from model.lora import merge
 from model.sample import ImageModel, Sampling
 
 _SIZE = re.compile(r"(\d+)[x×](\d+)")
@@ -38,6 +39,7 @@ def draw(
     steps: int | None = None,
     guidance: float | None = None,
     seed: int = 0,
+    lora: Path | None = None,
 ) -> list[Drawn]:
     """A PNG a prompt in `out`. An edit takes the aspect ratio of the last reference where no size is given.
 
@@ -46,6 +48,8 @@ def draw(
     if len(references) > MAX_REFERENCES:
         raise UsageError(f"at most {MAX_REFERENCES} references, not {len(references)}")
     model = ImageModel.load_pretrained(folder or bundled_model())
+    if lora is not None:
+        merge(model.network, lora)
     seen = _read(references, round((model.sampling.width_px * model.sampling.height_px) ** 0.5), model)
     sampling = _sampling(model.sampling, size, steps, guidance, seen)
     try:

@@ -143,6 +143,7 @@ def generate(
     image: Annotated[list[Path] | None, typer.Option("--image", help="A reference to edit; up to 10.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder that pictures are put into.")] = Path(),
     model: Model = None,
+    lora: Annotated[Path | None, typer.Option(help="A LoRA in diffusers' layout, or a run's lora folder.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels. Default: the model's own.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Default: the model's own.")] = None,
     guidance: Annotated[float | None, typer.Option(min=1, help="1: none. Default: the model's own.")] = None,
@@ -152,7 +153,7 @@ def generate(
     """Make a picture a prompt."""
     from model.drawing import draw
 
-    drawn = draw(prompts, image or [], out, model, size=size, steps=steps, guidance=guidance, seed=seed)
+    drawn = draw(prompts, image or [], out, model, size=size, steps=steps, guidance=guidance, seed=seed, lora=lora)
     document = {"pictures": [{**asdict(one), "file": str(one.file)} for one in drawn]}
 
     def lines(say: Printer) -> None:

@@ -3,6 +3,7 @@
 RUN/step-…      checkpoints                RUN/grids/…        what the average draws on the way, prompt by prompt
 RUN/log.jsonl   a line a step              RUN/tensorboard/
 RUN/run.json    what went in               RUN/model/         the averaged weights, as `flywheel generate` takes them
+                                           RUN/lora/          instead of them where a LoRA was trained
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from PIL import Image
 from flywheel.errors import FlywheelError
 from model.data.examples import Offered
 from model.data.prepare import Preparation, Prepared
+from model.lora import LoRA, adapt, save_lora
 from model.mmdit import MMDiT
 from model.pretrained import write_json
 from model.sample import ImageModel
@@ -26,17 +28,18 @@ from model.train.grids import grid
 from model.train.loader import Loader
 from model.train.loop import Trainer
 from model.train.objective import generator_task
+from model.train.optim import trained
 from model.train.recipe import Recipe
 from model.train.run import FACTS, Ended, Watch, averaged, claim, first_alone, follow, report_json
 from model.train.world import ALONE, World, whole
 
-MODEL = "model"
+MODEL, ADDED = "model", "lora"
 _SHOWN = 8  # prompts of a grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a run did. `left_out` counts pictures by reason."""
+    """What a run did. `model`: the folder of what it made, a LoRA's too. `left_out` counts pictures by reason."""
 
     run: Path
     model: Path
@@ -65,6 +68,9 @@ def train_generator(
     Raises UsageError for a folder that holds a run already, without `resume`, and FlywheelError for what goes wrong.
     """
     claim(run, resume)
+    if recipe.lora.rank:
+        half = recipe.computes_half(world.device)
+        adapt(base.network, recipe.lora, recipe.seed, torch.bfloat16 if half else torch.float32)
     preparation = Preparation(base.condition, base.vae, cache)
     with first_alone(world):
         prepared = _prepared(preparation, found, recipe, watch, world)
@@ -76,7 +82,7 @@ def train_generator(
             write_json(run / FACTS, _facts(recipe, prepared))
         prompts = [example.caption for example in found.examples if not example.references][:_SHOWN]
         ended = follow(trainer, ahead, world, watch, lambda: _drawn(base, prompts, recipe.resolutions[0]))
-        model = _finished(trainer, base, world)
+        model = _lora(trainer, base, recipe.lora, world) if recipe.lora.rank else _finished(trainer, base, world)
     finally:
         ahead.close()
     return Report(
@@ -120,6 +126,17 @@ def _finished(trainer: Trainer, base: ImageModel, world: World) -> Path:
                 network = MMDiT(base.network.config)
             network.load_state_dict(state, assign=True)
             replace(base, network=network.eval()).save_pretrained(place)
+    world.wait()
+    return place
+
+
+def _lora(trainer: Trainer, base: ImageModel, lora: LoRA, world: World) -> Path:
+    """What was trained, alone."""
+    place = trainer.run / ADDED
+    with averaged(trainer):
+        weights = {name: whole(weight).detach().float().cpu() for name, weight in trained(base.network)}
+        if world.is_first:
+            save_lora(weights, lora.alpha / lora.rank, place)
     world.wait()
     return place
 

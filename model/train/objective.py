@@ -13,6 +13,8 @@ from model.train.noise import drawn
 from model.train.recipe import Recipe
 from model.train.task import Task, Work
 
+_WITHOUT_GRADIENTS = 2 / 3  # of the work is left where a map's own gradient is not asked for
+
 
 def generator_task(network: MMDiT, recipe: Recipe) -> Task:
     """The network is made as its recipe wants it: blocks compiled, or computed twice."""
@@ -28,6 +30,8 @@ def generator_task(network: MMDiT, recipe: Recipe) -> Task:
     def work_of(material: Material) -> Work:
         samples = len(material.keys)
         flops = samples * flops_of(network.config, material.layout)
+        if recipe.lora.rank:
+            flops *= _WITHOUT_GRADIENTS
         return Work(samples=samples, tokens=samples * material.layout.tokens, flops=flops)
 
     return Task(network=network, loss=loss, work=work_of, units=blocks)

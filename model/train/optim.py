@@ -14,9 +14,11 @@ _BLOCKS = "transformer_blocks."
 
 
 def optimizers(network: nn.Module, recipe: Optimizer) -> list[torch.optim.Optimizer]:
-    """AdamW for all, or Muon for the blocks' matrices and AdamW for the rest. Norms' weights are not decayed."""
+    """AdamW for all, or Muon for the blocks' own matrices and AdamW for the rest. Norms' weights are not decayed."""
     named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
-    by_muon = [weight for name, weight in named if recipe.muon_lr and weight.ndim == 2 and name.startswith(_BLOCKS)]
+    blocks = [(name, weight) for name, weight in named if name.startswith(_BLOCKS) and weight.ndim == 2]
+    # What a LoRA adds is thin: its singular values are not to be made all alike.
+    by_muon = [weight for name, weight in blocks if recipe.muon_lr and ".lora_" not in name]
     taken = {id(weight) for weight in by_muon}
     rest = [weight for _, weight in named if id(weight) not in taken]
     groups = [

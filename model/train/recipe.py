@@ -11,6 +11,7 @@ import torch
 from flywheel.seeds import stable_hash
 from model.flow import Flow
 from model.layout import TOKEN_PX
+from model.lora import LoRA
 from model.mmdit import MMDiTConfig
 from model.precision import is_half_fast
 from model.train.guards import GuardConfig
@@ -86,6 +87,7 @@ class Recipe(RunRecipe):
     begins: Literal["anew", "weights"] = "weights"
     network: MMDiTConfig = field(default_factory=MMDiTConfig)
     flow: Flow = field(default_factory=Flow)
+    lora: LoRA = field(default_factory=LoRA)
     resolutions: tuple[int, ...]
     edits: float
     dropout: float = 0.1
@@ -104,6 +106,8 @@ class Recipe(RunRecipe):
             raise ValueError("tokens are 1 or more")
         if self.begins not in ("anew", "weights"):
             raise ValueError(f"a run begins anew or with weights, not {self.begins!r}")
+        if self.lora.rank and self.begins == "anew":
+            raise ValueError("a LoRA adds to weights that there are: begins=weights")
 
 
 _WITHOUT_CONSEQUENCES = ("says", "save_every", "show_every", "keep")
