@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from PIL import Image as Pictures
-from torch import Tensor
+from torch import Tensor, nn
 
 from flywheel.errors import FlywheelError
 from flywheel.seeds import stable_hash
@@ -47,10 +47,9 @@ class ConditionEncoder:
         self,
         folder: Path,
         processor: Path | None = None,
-        device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`processor` where it lies in a folder of its own."""
+        """On the CPU. `processor` where it lies in a folder of its own."""
         import transformers
         from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
@@ -60,10 +59,16 @@ class ConditionEncoder:
             model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise FlywheelError(f"{folder} holds no Qwen3-VL: {' '.join(str(error).split())[:160]}") from error
-        self._model: Any = model.to(device).eval().requires_grad_(False)
+        self._model: Any = model.eval().requires_grad_(False)
         self.channels: int = model.config.text_config.hidden_size
         self._slot_id: int = model.config.image_token_id
         self._dropped = len(self._processor.tokenizer(_SYSTEM).input_ids)
+
+    @property
+    def module(self) -> nn.Module:
+        """To be placed where it is to work."""
+        module: nn.Module = self._model
+        return module
 
     @torch.no_grad()
     def encode(
@@ -83,7 +88,7 @@ class ConditionEncoder:
         seen = [_over_white(one) for own in references for one in own]
         given: dict[str, Any] = {"images": seen} if seen else {}
         inputs = self._processor(text=asked, padding=True, padding_side="left", return_tensors="pt", **given)
-        inputs = inputs.to(self._model.device)
+        inputs = inputs.to(next(self._model.parameters()).device)
         features = self._before_the_norm(inputs)
         return [
             self._told(features[at][mask.bool()], inputs["input_ids"][at][mask.bool()])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from flywheel.errors import FlywheelError, UsageError
@@ -16,6 +17,7 @@ from model.bundled import bundled_model
 from model.condition import MAX_REFERENCES
 from model.data.framing import TASK, Framed, Wanted, decoding
 from model.lora import merge
+from model.precision import best_device
 from model.sample import ImageModel, Sampling
 
 _SIZE = re.compile(r"(\d+)[x×](\d+)")
@@ -47,9 +49,12 @@ def draw(
     """
     if len(references) > MAX_REFERENCES:
         raise UsageError(f"at most {MAX_REFERENCES} references, not {len(references)}")
-    model = ImageModel.load_pretrained(folder or bundled_model())
+    device = best_device()
+    model = ImageModel.load_pretrained(folder or bundled_model(), device)
     if lora is not None:
         merge(model.network, lora)
+    if device.type != "cpu":
+        model.network.to(torch.bfloat16)
     seen = _read(references, round((model.sampling.width_px * model.sampling.height_px) ** 0.5), model)
     sampling = _sampling(model.sampling, size, steps, guidance, seen)
     try:

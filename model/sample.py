@@ -23,6 +23,7 @@ from model.flow import Flow, euler, guided
 from model.layout import Image, Layout, whole_tokens
 from model.mmdit import CLASS_NAME as NETWORK
 from model.mmdit import MMDiT, PrefixCache
+from model.precision import CPU, placed
 from model.pretrained import DIFFUSERS_VERSION, class_of, write_json
 from model.vae import CLASS_NAME as RESIDUAL
 from model.vae import VAE
@@ -72,6 +73,7 @@ class ImageModel:
     vae: VAE | LinearVAE
     flow: Flow = field(default_factory=Flow)
     sampling: Sampling = field(default_factory=Sampling)  # how it is sampled where nobody says otherwise
+    device: torch.device = CPU  # each part is there while it works
 
     @torch.no_grad()
     def generate(
@@ -103,10 +105,11 @@ class ImageModel:
         on_step: Callable[[int], None] = lambda step: None,
     ) -> Tensor:
         """(B, N, C). `references` (B, C, H, W) each are the pictures' normalised latents, the first ones of all first."""
-        told = self._velocity(self.condition.encode(prompts, pictures), references, sampling.target)
-        null = None
-        if sampling.guidance > 1:
-            null = self._velocity(self._nulls(sampling.negative, pictures, len(prompts)), references, sampling.target)
+        with placed(self.condition.module, self.device):
+            conditions = self.condition.encode(prompts, pictures)
+            nulls = self._nulls(sampling.negative, pictures, len(prompts)) if sampling.guidance > 1 else None
+        told = self._velocity(conditions, references, sampling.target)
+        null = None if nulls is None else self._velocity(nulls, references, sampling.target)
         sigmas = sampling.sigmas or self.flow.schedule(sampling.steps, sampling.target.tokens)
         steps = iter(range(1, len(sigmas)))
 
@@ -117,7 +120,8 @@ class ImageModel:
             on_step(next(steps))
             return found
 
-        return euler(velocity, noise_BNC, sigmas)
+        with placed(self.network, self.device):
+            return euler(velocity, noise_BNC, sigmas)
 
     def noise(self, seeds: Sequence[int], target: Image) -> Tensor:
         """(B, N, C): each picture's from its own seed."""
@@ -129,7 +133,8 @@ class ImageModel:
         """(B, channels, height, width) in -1..1."""
         grid = latents_BNC.transpose(1, 2).reshape(len(latents_BNC), -1, target.height, target.width)
         mean, deviation = self._over_pixels()
-        return self.vae.decode(grid * deviation + mean).clamp(-1, 1)
+        with placed(self.vae, self.device):
+            return self.vae.decode((grid * deviation + mean).to(self.device)).clamp(-1, 1).cpu()
 
     def _nulls(self, negative: str, pictures: References | None, number: int) -> list[Condition]:
         """What is not wanted, with each one's references; once where all have the same."""
@@ -144,7 +149,11 @@ class ImageModel:
         mean, deviation = self._over_pixels()
         channels = self.vae.config.in_channels
         pictures = {id(one): one for own in references for one in own}
-        latents = {name: (self.vae.encode(_pixels(one, channels)) - mean) / deviation for name, one in pictures.items()}
+        with placed(self.vae, self.device):
+            seen = {
+                name: self.vae.encode(_pixels(one, channels).to(self.device)).cpu() for name, one in pictures.items()
+            }
+        latents = {name: (one - mean) / deviation for name, one in seen.items()}
         return [torch.cat([latents[id(one)] for one in these]) for these in zip(*references, strict=True)]
 
     def _velocity(
@@ -152,13 +161,13 @@ class ImageModel:
     ) -> Callable[[Tensor, float], Tensor]:
         """The network under these prompts; text and references are computed once where its config allows."""
         layout, context_BSE, valid_BS = batched(conditions, [Image(*one.shape[2:]) for one in references], target)
-        device = next(self.network.parameters()).device
-        context_BSE, valid_BS = context_BSE.to(device), None if valid_BS is None else valid_BS.to(device)
-        before = [one.flatten(2).transpose(1, 2).to(device) for one in references]
+        device, dtype = self.device, next(self.network.parameters()).dtype
+        context_BSE, valid_BS = context_BSE.to(device, dtype), None if valid_BS is None else valid_BS.to(device)
+        before = [one.flatten(2).transpose(1, 2).to(device, dtype) for one in references]
         cache = PrefixCache() if self.network.config.caches else None
 
         def velocity(latents_BNC: Tensor, sigma: float) -> Tensor:
-            latents_BRC = torch.cat([*before, latents_BNC.to(device)], dim=1)
+            latents_BRC = torch.cat([*before, latents_BNC.to(device, dtype)], dim=1)
             sigma_B = torch.full((len(latents_BNC),), sigma, device=device)
             found: Tensor = self.network(latents_BRC, context_BSE, sigma_B, layout, valid_BS=valid_BS, cache=cache)
             return found.to(latents_BNC.device)
@@ -174,8 +183,11 @@ class ImageModel:
         return mean.view(1, -1, 1, 1), deviation.view(1, -1, 1, 1)
 
     @classmethod
-    def load_pretrained(cls, folder: Path) -> Self:
-        """From a folder as diffusers' pipelines have them. Raises FlywheelError, in one line, for what is none."""
+    def load_pretrained(cls, folder: Path, device: torch.device = CPU) -> Self:
+        """From a folder as diffusers' pipelines have them; the network in float32, whatever it is stored in.
+
+        Raises FlywheelError, in one line, for what is none.
+        """
         if not (folder / INDEX).is_file():
             raise FlywheelError(f"{folder} holds no {INDEX}: it is no folder of an image model")
         vae = load_autoencoder(folder / "vae")
@@ -183,11 +195,17 @@ class ImageModel:
             raise FlywheelError(f"{folder / 'vae'} does not say its latents' statistics")
         network = MMDiT.load_pretrained(folder / "transformer")
         processor = folder / "processor"
-        condition = ConditionEncoder(folder / "text_encoder", processor=processor if processor.is_dir() else None)
+        condition = ConditionEncoder(
+            folder / "text_encoder",
+            processor=processor if processor.is_dir() else None,
+            dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
+        )
         if network.config.context_in_dim != condition.channels or network.config.in_channels != vae.config.z_dim:
             raise FlywheelError(f"{folder}: network, condition encoder and autoencoder are not of one model")
         flow, sampling = _flow_from(folder / "scheduler" / "scheduler_config.json")
-        return cls(condition=condition, network=network.eval(), vae=vae.eval(), flow=flow, sampling=sampling)
+        return cls(
+            condition=condition, network=network.eval(), vae=vae.eval(), flow=flow, sampling=sampling, device=device
+        )
 
     def save_pretrained(self, folder: Path) -> None:
         """A folder that `load_pretrained` loads, and diffusers' `QwenImage21Pipeline` where the autoencoder is the release's."""

@@ -90,7 +90,7 @@ def train_mmdit(
     chosen = with_settings(recipe_named(recipe), settings or [])
     found = _offered(data, workspace)
     with joined() as world, _watching(world.is_first) as watch:
-        chosen, base = started(chosen, model)
+        chosen, base = started(chosen, model, world.device)
         report = train_generator(
             chosen, base, found, out, cache=cache or out / "cache", resume=resume, watch=watch, world=world
         )

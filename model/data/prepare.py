@@ -22,6 +22,7 @@ from model.data.framing import Pixels
 from model.data.pictures import Picture, PictureReader
 from model.data.store import Store
 from model.layout import Image
+from model.precision import CPU, placed
 from model.vae import VAE
 from model.vae_linear import LinearVAE
 
@@ -59,8 +60,10 @@ class Prepared:
 class Preparation:
     """The frozen half of a model, with the stores of what it makes. Raises FlywheelError for stores of another."""
 
-    def __init__(self, condition: ConditionEncoder, vae: VAE | LinearVAE, cache: Path) -> None:
-        self._condition, self._vae = condition, vae
+    def __init__(
+        self, condition: ConditionEncoder, vae: VAE | LinearVAE, cache: Path, device: torch.device = CPU
+    ) -> None:
+        self._condition, self._vae, self._device = condition, vae, device
         self.latents = Store(cache / "latents", _latents_identity(vae))
         self.prompts = Store(cache / "prompts", _prompts_identity(condition))
 
@@ -70,7 +73,11 @@ class Preparation:
         """`tokens`: what one batch may hold; an example with more is left out."""
         found = Prepared()
         alpha = self._vae.config.in_channels == 4
-        with PictureReader(tuple(sorted(sides_px)), alpha, found.left_out) as reader:
+        with (
+            placed(self._condition.module, self._device),
+            placed(self._vae, self._device),
+            PictureReader(tuple(sorted(sides_px)), alpha, found.left_out) as reader,
+        ):
             for start in range(0, len(examples), _CHUNK):
                 chunk = examples[start : start + _CHUNK]
                 for shown, is_edit in self._encoded(reader, chunk):

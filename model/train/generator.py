@@ -71,7 +71,7 @@ def train_generator(
     if recipe.lora.rank:
         half = recipe.computes_half(world.device)
         adapt(base.network, recipe.lora, recipe.seed, torch.bfloat16 if half else torch.float32)
-    preparation = Preparation(base.condition, base.vae, cache)
+    preparation = Preparation(base.condition, base.vae, cache, world.device)
     with first_alone(world):
         prepared = _prepared(preparation, found, recipe, watch, world)
     loader = Loader(prepared, preparation.latents, preparation.prompts, recipe, base.statistics())

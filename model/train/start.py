@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from flywheel.errors import UsageError
 from model.bundled import bundled_model
 from model.mmdit import MMDiT
+from model.precision import CPU
 from model.sample import ImageModel
 from model.train.initial import initialised
 from model.train.recipe import Recipe
 
 
-def started(recipe: Recipe, folder: Path | None) -> tuple[Recipe, ImageModel]:
+def started(recipe: Recipe, folder: Path | None, device: torch.device = CPU) -> tuple[Recipe, ImageModel]:
     """The recipe with the network's real shape, and the model. Raises UsageError where the two do not fit."""
-    base = ImageModel.load_pretrained(folder or bundled_model())
+    base = ImageModel.load_pretrained(folder or bundled_model(), device)
     if recipe.begins == "weights":
         return replace(recipe, network=base.network.config), base
     config, condition, vae = recipe.network, base.condition, base.vae.config

@@ -18,7 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from flywheel.errors import FlywheelError
+
 JOURNAL = "log.jsonl"
+_MLFLOW_RUN = "mlflow_run"  # the file that names the run which a run that goes on goes on in
 
 
 class Tracker(Protocol):
@@ -30,11 +33,16 @@ class Tracker(Protocol):
 
 
 def trackers(run: Path, name: str, settings: Mapping[str, Any]) -> list[Tracker]:
+    """Raises FlywheelError for one that was asked for and does not start."""
     found: list[Tracker] = [Journal(run), TensorBoard(run)]
-    if os.environ.get("WANDB_PROJECT") and importlib.util.find_spec("wandb"):
-        found.append(WandB(run, name, settings))
-    if os.environ.get("MLFLOW_TRACKING_URI") and importlib.util.find_spec("mlflow"):
-        found.append(MLflow(name, settings))
+    for asked, package, tracker in (("WANDB_PROJECT", "wandb", WandB), ("MLFLOW_TRACKING_URI", "mlflow", MLflow)):
+        if not os.environ.get(asked) or not importlib.util.find_spec(package):
+            continue
+        try:
+            found.append(tracker(run, name, settings))
+        except Exception as error:  # of a service that is not ours, by any of its own classes
+            why = " ".join(str(error).split())[:200]
+            raise FlywheelError(f"{package} does not start: {why}; mend it, or unset {asked}") from error
     return found
 
 
@@ -102,11 +110,16 @@ class WandB:
 
 
 class MLflow:
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, run: Path, name: str, settings: Mapping[str, Any]) -> None:
         import mlflow
 
         self._mlflow: Any = mlflow
-        mlflow.start_run(run_name=name)
+        known = run / _MLFLOW_RUN
+        if known.is_file():
+            mlflow.start_run(run_id=known.read_text(encoding="utf-8"))
+            return
+        started: Any = mlflow.start_run(run_name=name)
+        known.write_text(started.info.run_id, encoding="utf-8")
         mlflow.log_params({key: str(value) for key, value in settings.items()})
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:

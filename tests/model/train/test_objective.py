@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from small_run import NETWORK, RECIPE, batches
+from small_run import NETWORK, RECIPE, batches, trainer
 
 from model.flow import noised
 from model.mmdit import MMDiT
@@ -59,3 +61,14 @@ def test_a_network_begins_with_open_gates_and_no_voice() -> None:
     for gate in (gate1.tanh(), gate2.tanh()):
         assert (gate > 0.3).all()
         assert (gate < 0.7).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="what is compiled needs a compiler")
+def test_compiled_blocks_learn_what_plain_ones_do(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=4)
+    plain = [told.loss for told in trainer(tmp_path / "plain", recipe).follow()]
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    compiled = [told.loss for told in trainer(tmp_path / "compiled", replace(recipe, compile=True)).follow()]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > graphs, "blocks were compiled"
+    torch.testing.assert_close(torch.tensor(compiled), torch.tensor(plain), rtol=1e-3, atol=0)
