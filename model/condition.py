@@ -98,8 +98,12 @@ class ConditionEncoder:
     def digest(self) -> str:
         return digest_of(self._model)
 
-    def save_pretrained(self, folder: Path, processor: Path) -> None:
-        self._model.save_pretrained(folder)
+    def save_pretrained(self, folder: Path, processor: Path, *, dtype: torch.dtype | None = None) -> None:
+        """`dtype`: what weights are stored in; None: as they are."""
+        state = self._model.state_dict()
+        self._model.save_pretrained(
+            folder, state_dict={name: one.to(dtype or one.dtype) for name, one in state.items()}
+        )
         self._processor.save_pretrained(processor)
 
     def _before_the_norm(self, inputs: Any) -> Tensor:

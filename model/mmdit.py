@@ -124,13 +124,13 @@ class MMDiT(nn.Module):
             raise FlywheelError(f"{folder / CONFIG} is no config of this network: {error}") from error
         return filled(lambda: cls(config), folder)
 
-    def save_pretrained(self, folder: Path, *, shard: str | int = SHARD) -> None:
+    def save_pretrained(self, folder: Path, *, shard: str | int = SHARD, dtype: torch.dtype | None = None) -> None:
         """A folder that `load_pretrained` and diffusers' pipelines load. Only ours knows another mask, and places."""
         config = {"_class_name": CLASS_NAME, "patch_size": 1, **self.config.to_json()}
         for name, default in (("mask", "block_causal"), ("places", 0)):
             if config[name] == default:
                 del config[name]
-        save_weights(self.state_dict(), config, folder, shard=shard)
+        save_weights(self.state_dict(), config, folder, shard=shard, dtype=dtype)
 
     def forward(
         self,

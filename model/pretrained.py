@@ -28,11 +28,19 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_weights(
-    state: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path, *, shard: str | int = SHARD
+    state: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    folder: Path,
+    *,
+    shard: str | int = SHARD,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a folder; files appear whole, the config last, so that a folder with a config is a whole one."""
+    """Write a folder; files appear whole, the config last, so that a folder with a config is a whole one.
+
+    `dtype`: what weights are stored in; None: as they are.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    held = {name: weight.detach().contiguous().cpu() for name, weight in state.items()}
+    held = {name: weight.detach().to(dtype or weight.dtype).contiguous().cpu() for name, weight in state.items()}
     pattern = f"{WEIGHTS}{{suffix}}.safetensors"
     plan = split_torch_state_dict_into_shards(held, filename_pattern=pattern, max_shard_size=shard)
     for file, names in plan.filename_to_tensors.items():

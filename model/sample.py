@@ -207,11 +207,14 @@ class ImageModel:
             condition=condition, network=network.eval(), vae=vae.eval(), flow=flow, sampling=sampling, device=device
         )
 
-    def save_pretrained(self, folder: Path) -> None:
-        """A folder that `load_pretrained` loads, and diffusers' `QwenImage21Pipeline` where the autoencoder is the release's."""
-        self.network.save_pretrained(folder / "transformer")
-        self.vae.save_pretrained(folder / "vae")
-        self.condition.save_pretrained(folder / "text_encoder", folder / "processor")
+    def save_pretrained(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+        """A folder that `load_pretrained` loads, and diffusers' `QwenImage21Pipeline` where the autoencoder is the release's.
+
+        `dtype`: what weights are stored in; None: as they are.
+        """
+        self.network.save_pretrained(folder / "transformer", dtype=dtype)
+        self.vae.save_pretrained(folder / "vae", dtype=dtype)
+        self.condition.save_pretrained(folder / "text_encoder", folder / "processor", dtype=dtype)
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scheduler" / "scheduler_config.json", _scheduler(self.flow, self.sampling))
         vae = ["model", LINEAR] if isinstance(self.vae, LinearVAE) else ["diffusers", RESIDUAL]

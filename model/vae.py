@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
@@ -103,9 +104,9 @@ class VAE(nn.Module):
             raise FlywheelError(f"{folder / CONFIG} is no config of this network: {error}") from error
         return filled(lambda: cls(config), folder)
 
-    def save_pretrained(self, folder: Path) -> None:
+    def save_pretrained(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
         """A folder that `load_pretrained` loads, and, in the release's layout, diffusers' pipelines."""
-        save_weights(self.state_dict(), _config_to(self.config), folder)
+        save_weights(self.state_dict(), _config_to(self.config), folder, dtype=dtype)
 
 
 class Encoder(nn.Module):

@@ -101,8 +101,8 @@ class LinearVAE(nn.Module):
             raise FlywheelError(f"{folder / CONFIG} is no config of this network: {error}") from error
         return filled(lambda: cls(config), folder)
 
-    def save_pretrained(self, folder: Path) -> None:
-        save_weights(self.state_dict(), {"_class_name": CLASS_NAME, **asdict(self.config)}, folder)
+    def save_pretrained(self, folder: Path, *, dtype: torch.dtype | None = None) -> None:
+        save_weights(self.state_dict(), {"_class_name": CLASS_NAME, **asdict(self.config)}, folder, dtype=dtype)
 
 
 class Branch(nn.Module):

@@ -61,6 +61,21 @@ def as_usual(model: ImageModel) -> Makes:
     return make
 
 
+def report(model: ImageModel, number: int, role: str, seeds: Sequence[int] = (0, 1, 2)) -> dict[str, dict[str, float]]:
+    """By suite: the share that is wholly right, over all seeds and the least of them, then by facet."""
+    make = as_usual(model)
+    found = {level: [drawn_right(make, level, number, role, seed) for seed in seeds] for level in levels.LEVELS}
+    for name, pairs in edit_suites(number, role).items():
+        found[f"edits of {name}"] = [edited_right(make, pairs, seed) for seed in seeds]
+    return {name: _told(marks) for name, marks in found.items()}
+
+
+def _told(marks: Sequence[Marks]) -> dict[str, float]:
+    exact = [one.exact for one in marks]
+    facets = {name: float(np.mean([one.facets[name] for one in marks])) for name in marks[0].facets}
+    return {"exact": float(np.mean(exact)), "exact, least": min(exact), **facets}
+
+
 def drawn_right(make: Makes, level: str, number: int, role: str, seed: int, check: Checker = segmented.check) -> Marks:
     """Of a level's prompts. Raises KeyError for a level that is none."""
     asked = levels.prompts(level, number, role)
@@ -72,11 +87,11 @@ def drawn_right(make: Makes, level: str, number: int, role: str, seed: int, chec
     return _marks(found)
 
 
-def edited_right(make: Makes, number: int, role: str, seed: int) -> Mapping[str, Marks]:
-    """Of `number` edits of scenes, and of as many creatures that are given something to wear."""
+def edit_suites(number: int, role: str) -> Mapping[str, Sequence[edits.EditPair]]:
+    """So many edits of scenes, and as many creatures that are given something to wear."""
     return {
-        "scenes": _edited(make, [edits.sample(*_scene(rng, role)) for rng in _lots(number, 50)], seed),
-        "creatures": _edited(make, [edits.dressing(*_identity(rng, role)) for rng in _lots(number, 51)], seed),
+        "scenes": [edits.sample(*_scene(rng, role)) for rng in _lots(number, 50)],
+        "creatures": [edits.dressing(*_identity(rng, role)) for rng in _lots(number, 51)],
     }
 
 
@@ -109,7 +124,7 @@ def _blocks(plane: Levels) -> Levels:
     return blocks
 
 
-def _edited(make: Makes, pairs: Sequence[edits.EditPair], seed: int) -> Marks:
+def edited_right(make: Makes, pairs: Sequence[edits.EditPair], seed: int) -> Marks:
     found = []
     for start in range(0, len(pairs), _AT_ONCE):
         part = pairs[start : start + _AT_ONCE]

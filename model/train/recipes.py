@@ -63,12 +63,14 @@ _ALL: Sequence[Recipe] = (
         network=_MINIATURE,
         flow=Flow(mean=0.8, base_shift=0.0, max_shift=0.0),
         optimizer=Optimizer(lr=2e-3, muon_lr=4e-3, betas=(0.9, 0.99), weight_decay=0.01, warm_up=100, decay=0.5),
-        steps=2_700,
+        steps=3_000,
         resolutions=(96,),
-        edits=0.1,
-        tokens=8_192,
+        edits=0.15,
+        tokens=4_096,
+        accumulate=2,
         averaging=0.998,
         save_every=250,
+        show_every=250,
     ),
 )
 

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from torch import nn
 from transformers import Qwen3VLForConditionalGeneration
 
 from flywheel.sums import SUMS, sums_of
+from model.bundled import NAME
+from model.miniature import drawing_exam
 from model.miniature.build import condition_heads, courses, exam
 from model.miniature.build.card import write_card
-from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, save
+from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, new_processor, save
 from model.miniature.build.contrast import (
     EMBED,
     MARKS,
@@ -34,6 +34,7 @@ from model.miniature.build.contrast import (
     sharpen,
 )
 from model.miniature.build.courses import Student
+from model.miniature.build.drawing import DrawingBuilder
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
 from model.miniature.build.lessons import Writer
@@ -57,6 +58,7 @@ STEPS = {
 VERSION = 1  # of all names; another training is another version
 PROBES = "probes.safetensors"  # beside the condition encoder: what its features are examined by
 EXAMINED = 512  # pictures or prompts an exam
+PARTS = ("reading", "drawing")
 Say = Callable[[str], None]
 
 
@@ -69,14 +71,17 @@ class Builder:
         self.cpu_s: dict[str, float] = {}  # of each course
         folder.mkdir(parents=True, exist_ok=True)
 
-    def all(self, role: str) -> Mapping[str, Any]:
-        """Train, write, examine. Figures by model."""
+    def reading(self, role: str) -> Mapping[str, Any]:
+        """All that reads pictures and prompts: train, write, examine. Figures by model."""
         captioner, judge = self.captioner_and_judge()
         condition, read_by = self.condition()
         clip, parts = self.clip()
-        for name, student in (("captioner", captioner), ("judge", judge), ("condition", condition)):
+        for name, student in (("captioner", captioner), ("judge", judge)):
             save(student.model, self._tokenizer, self._into / f"{name}-miniature-{VERSION}")
-        condition_heads.save_heads(read_by, self._into / f"condition-miniature-{VERSION}" / PROBES)
+        home = self._into / NAME  # the condition encoder is the image model's own
+        save(condition.model, self._tokenizer, home / "text_encoder")
+        new_processor(self._tokenizer).save_pretrained(home / "processor")
+        condition_heads.save_heads(read_by, home / "text_encoder" / PROBES)
         save_clip(clip, self._tokenizer, self._into / f"clip-miniature-{VERSION}")
         save_heads(parts, self._into, VERSION)
         words, seed = ended_tokenizer(self._tokenizer), self._seed
@@ -136,6 +141,13 @@ class Builder:
         self.cpu_s[course.name] = follow(course, self._folder, self._say)
 
 
+def drawing(folder: Path, into: Path, seed: int, role: str, say: Say) -> tuple[Mapping[str, Any], Mapping[str, float]]:
+    """The image model: train, write, examine. Figures by suite, and processor seconds by part."""
+    builder = DrawingBuilder(folder / "drawing", into / NAME, seed, say)
+    model = builder.write()
+    return drawing_exam.report(model, EXAMINED, role), builder.cpu_s
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.miniature.build", description=__doc__)
     parser.add_argument(
@@ -144,20 +156,22 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=Path(__file__).parents[1] / "weights", help="where weights go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--role", default="gate", help="prompts that the exam is taken on: triage, gate or report")
+    parser.add_argument("--part", choices=PARTS, help="one alone; what draws needs what reads")
     chosen = parser.parse_args()
-    builder = Builder(chosen.folder, chosen.into, chosen.seed, lambda said: print(said, flush=True))
-    figures = builder.all(chosen.role)
-    card = {
-        "version": VERSION,
-        "seed": chosen.seed,
-        "role": chosen.role,
-        "figures": figures,
-        "cpu_minutes": round(sum(builder.cpu_s.values()) / 60, 1),
-        "cpu_minutes_by_course": {name: round(spent / 60, 1) for name, spent in builder.cpu_s.items()},
-        "made_with": {"torch": torch.__version__, "python": platform.python_version()},
-    }
-    (chosen.into / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
-    write_card(card, chosen.into)
+
+    def say(said: str) -> None:
+        print(said, flush=True)
+
+    figures: dict[str, Mapping[str, Any]] = {}
+    cpu_s: dict[str, Mapping[str, float]] = {}
+    if chosen.part != "drawing":
+        builder = Builder(chosen.folder, chosen.into, chosen.seed, say)
+        figures["reading"] = builder.reading(chosen.role)
+        cpu_s["reading"] = builder.cpu_s
+    if chosen.part != "reading":
+        figures["drawing"], cpu_s["drawing"] = drawing(chosen.folder, chosen.into, chosen.seed, chosen.role, say)
+    for part in figures:
+        write_card(chosen.into, part, VERSION, chosen.seed, chosen.role, figures[part], cpu_s[part])
     files = [path for path in chosen.into.rglob("*") if path.is_file() and path.name != SUMS]
     (chosen.into / SUMS).write_text(sums_of(files, chosen.into), encoding="utf-8")
     print(json.dumps(figures, indent=1))
