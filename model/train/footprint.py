@@ -49,7 +49,7 @@ def footprint(recipe: Recipe, tokens: int, workers: int = 1) -> Footprint:
     return Footprint(
         frozen=frozen,
         trained=trained * _TRAINED / workers,
-        gathered=2 * block * _HALF if workers > 1 or recipe.lora.away else 0,
+        gathered=2 * block * _HALF if (recipe.lora.away if recipe.lora.rank else workers > 1) else 0,
         kept=kept_by_forward(recipe, tokens, _HALF),
     )
 
