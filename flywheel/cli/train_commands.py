@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ from flywheel.errors import UsageError
 
 if TYPE_CHECKING:
     from model.data.examples import Offered
+    from model.train.jobs import Job
     from model.train.run import Watch
 
 recipes = typer.Typer(help="What training runs are made of.", no_args_is_help=True)
@@ -33,6 +34,9 @@ Data = Annotated[
 ]
 RunFolder = Annotated[
     Path, typer.Option("--out", "-o", help="The run's folder: checkpoints, curves, grids, the model.")
+]
+RayWorkers = Annotated[
+    int | None, typer.Option(min=1, help="So many workers of Ray Train, on RAY_ADDRESS or here. Default: none.")
 ]
 Model = Annotated[
     Path | None,
@@ -77,25 +81,25 @@ def train_mmdit(
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Where latents and features are kept. Default: in --out.")] = None,
+    ray_workers: RayWorkers = None,
     workspace: Where = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Train the generator. Under `torchrun` each worker takes its share."""
-    from model.train.generator import train_generator
+    """Train the generator. Under `torchrun`, or with --ray-workers, each worker takes its share."""
+    from model.train.jobs import GeneratorJob
     from model.train.recipes import recipe_named
     from model.train.settings import with_settings
-    from model.train.start import started
-    from model.train.world import joined
 
     chosen = with_settings(recipe_named(recipe), settings or [])
-    found = _offered(data, workspace)
-    with joined() as world, _watching(world.is_first) as watch:
-        chosen, base = started(chosen, model, world.device)
-        report = train_generator(
-            chosen, base, found, out, cache=cache or out / "cache", resume=resume, watch=watch, world=world
-        )
-    if world.is_first:
-        emit(as_json, report.to_json(), lambda say: _report(say, report.to_json()))
+    job = GeneratorJob(
+        recipe=chosen,
+        model=model,
+        found=_offered(data, workspace),
+        run=out,
+        cache=cache or out / "cache",
+        resume=resume,
+    )
+    _run(job, ray_workers, as_json, _report)
 
 
 @training.command("vae")
@@ -109,32 +113,25 @@ def train_vae(
     features: Annotated[Path | None, typer.Option(help="A DINOv2's folder, which some recipes look through.")] = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    ray_workers: RayWorkers = None,
     workspace: Where = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Train an autoencoder."""
-    from model.sample import load_autoencoder
-    from model.train.autoencoder import train_autoencoder
+    """Train an autoencoder. Under `torchrun`, or with --ray-workers, each worker takes its share."""
+    from model.train.jobs import AutoencoderJob
     from model.train.recipes import autoencoder_recipe_named
     from model.train.settings import with_settings
-    from model.train.world import joined
-    from model.vae_features import features_from
 
     chosen = with_settings(autoencoder_recipe_named(recipe), settings or [])
-    found = _offered(data, workspace, captioned=False)
-    with joined() as world, _watching(world.is_first) as watch:
-        report = train_autoencoder(
-            chosen,
-            found,
-            out,
-            begin=None if begin is None else load_autoencoder(begin),
-            features=None if features is None else features_from(features, world.device),
-            resume=resume,
-            watch=watch,
-            world=world,
-        )
-    if world.is_first:
-        emit(as_json, report.to_json(), lambda say: _vae_report(say, report.to_json()))
+    job = AutoencoderJob(
+        recipe=chosen,
+        found=_offered(data, workspace, captioned=False),
+        run=out,
+        begin=begin,
+        features=features,
+        resume=resume,
+    )
+    _run(job, ray_workers, as_json, _vae_report)
 
 
 @app.command()
@@ -161,6 +158,18 @@ def generate(
             say(f"{one.file}  {one.prompt}")
 
     emit(as_json, document, lines)
+
+
+def _run(job: Job, ray_workers: int | None, as_json: bool, told: Callable[[Printer, Mapping[str, Any]], None]) -> None:
+    """The report is the first worker's to give."""
+    if ray_workers is None:
+        report = job(_watching)
+    else:
+        from pipelines.ray_training import on_ray
+
+        report = on_ray(job, ray_workers)
+    if report is not None:
+        emit(as_json, report, lambda say: told(say, report))
 
 
 def _offered(data: str, workspace: str, captioned: bool = True) -> Offered:

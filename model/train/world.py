@@ -49,7 +49,7 @@ ALONE = World()
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The world that the environment tells of; left at the end."""
+    """The world that the environment tells of; left at the end, unless Ray Train has joined it already and leaves it itself."""
     size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
     has_gpu = torch.cuda.is_available()
     device = torch.device("cuda", local) if has_gpu else torch.device("cpu")
@@ -58,12 +58,15 @@ def joined() -> Iterator[World]:
     if size == 1:
         yield World(device=device)
         return
-    dist.init_process_group("nccl" if has_gpu else "gloo")
+    is_ours = not dist.is_initialized()
+    if is_ours:
+        dist.init_process_group("nccl" if has_gpu else "gloo")
     try:
         mesh = init_device_mesh(device.type, (size,))
         yield World(rank=dist.get_rank(), size=size, device=device, mesh=mesh)
     finally:
-        dist.destroy_process_group()
+        if is_ours:
+            dist.destroy_process_group()
 
 
 def whole(tensor: Tensor) -> Tensor:
