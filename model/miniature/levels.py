@@ -10,7 +10,7 @@ Never shown: what `roles` keeps for others, things of the colours and shapes in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from model.miniature import grammar, phrasing, wording
 from model.miniature.lot import pick
 from model.miniature.roles import role_of
 from model.miniature.scene import Scene
-from model.miniature.vocabulary import SCRIPTS
+from model.miniature.vocabulary import LETTERS, SCRIPTS
 
 # Each shape once, no colour twice: every colour and every shape is seen with others. Our choice.
 NEVER_PAIRED = (
@@ -36,10 +36,11 @@ _UNSEEN, _SHORTEST = 10, 3  # one word in so many is kept back; shorter ones are
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """`wants` what a scene of these kinds must be beside."""
+    """`unseen`: words of lines are new ones. `wants`: what a scene of these kinds must be beside."""
 
     kinds: Sequence[str]
     scripts: Sequence[str] = ("latin",)
+    unseen: bool = False
     wants: Callable[[Scene], bool] = lambda scene: True
 
 
@@ -69,7 +70,7 @@ LEVELS: Mapping[str, Level] = {
     "L1": Level(kinds=("one",)),
     "L2": Level(kinds=("two", "pair", "three", "pair and one")),
     "L3": Level(kinds=("four", "two alike", "three alike", "four alike")),
-    "L4": Level(kinds=("word", "word and one"), wants=lambda scene: all(is_unseen(line.text) for line in scene.lines)),
+    "L4": Level(kinds=("word", "word and one"), unseen=True),
     "L5": Level(kinds=("word", "word and one"), scripts=_SECOND_SCRIPTS),
     "never paired": Level(
         kinds=("one", "two", "pair"),
@@ -102,6 +103,16 @@ def _drawn(level: Level, role: str, rng: np.random.Generator) -> Iterator[Prompt
     held_out = () if level is LEVELS["never paired"] else NEVER_PAIRED
     while True:
         scene = grammar.sample(rng, pick(rng, level.kinds), scripts=level.scripts, held_out=held_out)
+        if level.unseen:
+            scene = replace(scene, lines=tuple(replace(line, text=_unseen_word(rng)) for line in scene.lines))
         text = said(scene, rng)
         if level.wants(scene) and role_of(scene.subject_id, text) == role:
             yield Prompt(scene=scene, text=text)
+
+
+def _unseen_word(rng: np.random.Generator) -> str:
+    while True:
+        length = int(rng.integers(_SHORTEST, grammar.MOST_LETTERS + 1))
+        word = "".join(pick(rng, tuple(LETTERS)) for _ in range(length))
+        if is_unseen(word):
+            return word
