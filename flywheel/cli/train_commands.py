@@ -110,7 +110,17 @@ def train_vae(
     begin: Annotated[
         Path | None, typer.Option("--from", help="A vae folder to go on from. Default: new weights.")
     ] = None,
-    features: Annotated[Path | None, typer.Option(help="A DINOv2's folder, which some recipes look through.")] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="What some recipes look through: a DINOv2's or open_clip's folder, or a bundled one's name."),
+    ] = None,
+    text_rich: Annotated[
+        str | None,
+        typer.Option(help="A second source as --data, of pictures with much text, for the phases that want them."),
+    ] = None,
+    read: Annotated[
+        bool, typer.Option("--read", help="Tell how well an OCR reads held-out pictures afterwards.")
+    ] = False,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     ray_workers: RayWorkers = None,
@@ -126,9 +136,11 @@ def train_vae(
     job = AutoencoderJob(
         recipe=chosen,
         found=_offered(data, workspace, captioned=False),
+        text_rich=_offered(text_rich, workspace, captioned=False).examples if text_rich else (),
+        reads=read,
         run=out,
         begin=begin,
-        features=features,
+        features=_features(features),
         resume=resume,
     )
     _run(job, ray_workers, as_json, _vae_report)
@@ -172,6 +184,17 @@ def _run(job: Job, ray_workers: int | None, as_json: bool, told: Callable[[Print
         emit(as_json, report, lambda say: told(say, report))
 
 
+def _features(name: str | None) -> Path | None:
+    if name is None or Path(name).is_dir():
+        return None if name is None else Path(name)
+    from pipelines.profiles import find_weights
+
+    found = find_weights(name)
+    if found is None:
+        raise UsageError(f"--features {name}: no folder, and no weights of that name come with the program")
+    return found
+
+
 def _offered(data: str, workspace: str, captioned: bool = True) -> Offered:
     if data.startswith(_SNAPSHOT):
         from pipelines.training import offered_by_snapshot
@@ -212,7 +235,10 @@ def _vae_report(say: Printer, report: Mapping[str, Any]) -> None:
     for reason, count in report["left_out"].items():
         say(f"left out: {count} {reason}")
     if measured := report["quality"]:
-        say(f"{measured['pictures']} held-out pictures: PSNR {measured['psnr']:.2f} dB, SSIM {measured['ssim']:.4f}")
+        read = "" if measured["ned"] is None else f", {measured['ned']:.1%} of their signs read as before"
+        say(
+            f"{measured['pictures']} held-out pictures: PSNR {measured['psnr']:.2f} dB, SSIM {measured['ssim']:.4f}{read}"
+        )
     say(f"autoencoder: {report['vae']}")
 
 

@@ -119,6 +119,18 @@ class OpenClip:
         return len(ids)
 
 
+def vision_tower(folder: Path) -> tuple[Any, Sequence[float], Sequence[float]]:
+    """The picture half as a module whose `forward_intermediates` tells its layers; mean and deviation of levels in 0..1.
+
+    Raises FlywheelError for a folder that holds no open_clip model, or one whose tower does not tell its layers.
+    """
+    describe(folder)
+    model, _, transform = imported("open_clip").create_model_and_transforms(f"local-dir:{folder}")
+    if not hasattr(model.visual, "forward_intermediates"):
+        raise FlywheelError(f"the picture tower of {folder} does not tell what its layers see")
+    return (model.visual, *_levels(transform))
+
+
 @cache
 def open_clip_from(folder: Path) -> OpenClip:
     """The encoder of this process, loaded at the first call."""

@@ -6,7 +6,7 @@ RUN/grids/…     held-out pictures: as they are, and as they come back
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from flywheel.errors import UsageError
-from model.data.examples import Offered
+from model.data.examples import Example, Offered
 from model.layout import TOKEN_PX
 from model.pretrained import write_json
 from model.sample import as_picture
@@ -31,7 +31,7 @@ from model.train.world import ALONE, World, whole
 from model.vae import VAE, VAEConfig
 from model.vae_linear import LinearVAE
 from model.vae_losses import Alignment, Features, perceptual, reconstruction
-from model.vae_metrics import Quality, quality
+from model.vae_metrics import Quality, Read, quality
 
 AUTOENCODER = "vae"
 _FITTED_ON, _MEASURED_ON, _SHOWN = 64, 64, 4  # batches; pictures. Our choice
@@ -86,13 +86,20 @@ def train_autoencoder(
     resume: bool,
     watch: Watch,
     world: World = ALONE,
+    text_rich: Sequence[Example] = (),
+    read: Read | None = None,
 ) -> VAEReport:
-    """`begin`: weights to go on from; None: new ones. Raises UsageError where the recipe needs a feature net and has none."""
+    """`begin`: weights to go on from; None: new ones. `read`: an OCR, which says whether held-out text survives.
+
+    Raises UsageError where the recipe needs a feature net and has none.
+    """
     if features is None and any(phase.weights.sees for phase in recipe.phases):
-        raise UsageError(f"recipe {recipe.name} looks through a feature net: give --features FOLDER (a DINOv2)")
+        raise UsageError(
+            f"recipe {recipe.name} looks through a feature net: give --features FOLDER (a DINOv2 or an open_clip model)"
+        )
     claim(run, resume)
     side = recipe.phases[-1].side_px
-    with SquareLoader(found.examples, recipe) as loader:
+    with SquareLoader(found.examples, recipe, text_rich) as loader:
         loader.left_out.update(found.left_out)
         learner = Learner(begin or _new(recipe, loader), None if features is None else features[1])
         held = loader.measured(side, _MEASURED_ON)
@@ -110,7 +117,7 @@ def train_autoencoder(
         vae.save_pretrained(run / AUTOENCODER)
     world.wait()
     with torch.no_grad():
-        measured = quality(vae.decode(vae.encode(held)), held) if len(held) else None
+        measured = quality(vae.decode(vae.encode(held)), held, read) if len(held) else None
     return VAEReport(
         run=run,
         vae=run / AUTOENCODER,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.data.examples import Offered
+import numpy as np
+
+from flywheel.encoders.ocr import is_read, rapid_reader
+from model.data.examples import Example, Offered
 from model.train.autoencoder import train_autoencoder
 from model.train.generator import train_generator
 from model.train.recipe import Recipe
@@ -16,6 +19,7 @@ from model.train.run import Watch
 from model.train.start import started
 from model.train.vae_recipe import VAERecipe
 from model.train.world import joined
+from model.vae_metrics import Read
 
 Watching = Callable[[bool], AbstractContextManager[Watch]]  # told whether this worker is the first
 
@@ -51,10 +55,12 @@ class GeneratorJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoencoderJob:
-    """`begin`: a vae folder to go on from; `features`: a DINOv2's."""
+    """`begin`: a vae folder to go on from; `features`: a feature net's; `reads`: an OCR looks at held-out pictures."""
 
     recipe: VAERecipe
     found: Offered
+    text_rich: Sequence[Example]
+    reads: bool
     run: Path
     begin: Path | None
     features: Path | None
@@ -74,5 +80,13 @@ class AutoencoderJob:
                 resume=self.resume,
                 watch=watch,
                 world=world,
+                text_rich=self.text_rich,
+                read=_reader() if self.reads else None,
             )
         return report.to_json() if world.is_first else None
+
+
+def _reader() -> Read:
+    """Every line that the bundled OCR can vouch for."""
+    reader = rapid_reader()
+    return lambda picture: "\n".join(line.text for line in reader.read(np.asarray(picture)).lines if is_read(line))

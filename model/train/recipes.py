@@ -84,11 +84,19 @@ _AUTOENCODERS: Sequence[VAERecipe] = (
         pictures=32,
         phases=(
             Phase(share=0.6, side_px=256, weights=Weights(perceptual=1.0, align=0.5)),
-            Phase(share=0.2, side_px=256, weights=Weights(perceptual=1.0, align=0.1), written=0.2, glyph_px=(10, 20)),
+            Phase(
+                share=0.2,
+                side_px=256,
+                weights=Weights(perceptual=1.0, align=0.1),
+                text_rich=0.5,
+                written=0.2,
+                glyph_px=(10, 20),
+            ),
             Phase(
                 share=0.15,
                 side_px=512,
                 weights=Weights(perceptual=1.0, align=0.1, cosine_margin=0.5, distance_margin=0.25),
+                text_rich=0.4,
                 written=0.3,
                 glyph_px=(7, 20),
             ),
@@ -96,6 +104,7 @@ _AUTOENCODERS: Sequence[VAERecipe] = (
                 share=0.05,
                 side_px=1024,
                 weights=Weights(perceptual=1.0, align=0.1, cosine_margin=0.5, distance_margin=0.25),
+                text_rich=0.3,
                 written=0.3,
             ),
         ),

@@ -49,15 +49,17 @@ class Sized:
 class SquareLoader:
     """Use it as a context: it holds child processes. `left_out` counts pictures that cannot be used, by reason.
 
-    Raises FlywheelError where a phase has no picture that reaches its side.
+    `text_rich`: a second source, from which phases take their share. Raises FlywheelError where a phase has no picture that
+    reaches its side.
     """
 
-    def __init__(self, examples: Sequence[Example], recipe: VAERecipe) -> None:
+    def __init__(self, examples: Sequence[Example], recipe: VAERecipe, text_rich: Sequence[Example] = ()) -> None:
         self._recipe, self.left_out = recipe, Counter[str]()
         alpha = recipe.network.in_channels == 4
         self._squares: Sandbox[Square, Pixels] = decoding(TASK, alpha)
         with decoding(SIZES_TASK, alpha) as child:
             sized = self._sized(child, examples)
+            self._rich = self._sized(child, text_rich) if text_rich else []
         self.held_out = [one for one in sized if _place(one.example.key) % _HELD_OUT == 0] or sized[:1]
         apart = {one.example.key for one in self.held_out}
         kept = [one for one in sized if one.example.key not in apart] or sized
@@ -80,8 +82,11 @@ class SquareLoader:
         phase = self._recipe.phase(step)
         reached = self._of_side[phase.side_px]
         lot = np.random.default_rng(int(stable_hash([self._recipe.seed, number, step]), 16))
+        rich = [one.example for one in self._rich if one.short_px >= phase.side_px] if phase.text_rich else []
         chosen = [
-            reached[self._turn(number * self._recipe.pictures + at, len(reached))]
+            rich[int(lot.integers(len(rich)))]
+            if rich and lot.random() < phase.text_rich
+            else reached[self._turn(number * self._recipe.pictures + at, len(reached))]
             for at in range(self._recipe.pictures)
         ]
         asked = [

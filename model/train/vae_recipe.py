@@ -13,12 +13,14 @@ from model.vae_losses import Weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """`share` of the steps. Squares of `side_px` are cut from pictures that reach it; `written` of the batches have words written
-    over them, in signs of `glyph_px` (5 to 20 in the report)."""
+    """`share` of the steps. Squares of `side_px` are cut from pictures that reach it, `text_rich` of them from the source of such
+    pictures where there is one; `written` of the batches have words written over them, in signs of `glyph_px` (5 to 20 in the
+    report)."""
 
     share: float
     side_px: int
     weights: Weights
+    text_rich: float = 0.0
     written: float = 0.0
     glyph_px: tuple[int, int] = (5, 20)
 
@@ -37,8 +39,10 @@ class VAERecipe(RunRecipe):
             raise ValueError("the shares of the phases add up to 1")
         if any(phase.side_px % TOKEN_PX or phase.side_px <= 0 for phase in self.phases) or self.pictures < 1:
             raise ValueError(f"sides are multiples of {TOKEN_PX} px, pictures are 1 or more")
-        if any(not 0 <= phase.written <= 1 or phase.glyph_px[0] > phase.glyph_px[1] for phase in self.phases):
-            raise ValueError("written is a share, glyph_px go from small to large")
+        if any(not 0 <= share <= 1 for phase in self.phases for share in (phase.written, phase.text_rich)) or any(
+            phase.glyph_px[0] > phase.glyph_px[1] for phase in self.phases
+        ):
+            raise ValueError("written and text_rich are shares, glyph_px go from small to large")
 
     def phase(self, step: int) -> Phase:
         """That a step, 0 and up, is in."""

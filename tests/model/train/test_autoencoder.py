@@ -28,6 +28,7 @@ from model.vae import VAE, VAEConfig
 from model.vae_features import features_from
 from model.vae_linear import LinearVAE, LinearVAEConfig
 from model.vae_losses import Weights
+from pipelines.profiles import bundled_home
 
 LINEAR: VAERecipe = replace(
     AUTOENCODER_RECIPES["miniature-vae"],
@@ -112,8 +113,46 @@ def test_the_residual_one_goes_through_its_phases_and_ends_with_statistics(
         assert loader(0, 2).image_BCHW.shape[-1] == 64
     torch.testing.assert_close(torch.tensor(made.config.latents_mean), latents.mean(1), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(torch.tensor(made.config.latents_std), latents.std(1), rtol=1e-3, atol=1e-4)
-    with pytest.raises(FlywheelError, match="holds no DINOv2"):
+    with pytest.raises(FlywheelError, match="neither a DINOv2 nor an open_clip model"):
         features_from(tmp_path, torch.device("cpu"))
+
+
+def test_the_bundled_clip_is_a_feature_net(data: Path, tmp_path: Path) -> None:
+    features, channels = features_from(bundled_home() / "clip-miniature-1", torch.device("cpu"))
+    image = torch.rand(2, 4, 64, 96, requires_grad=True)
+    seen = features(image)
+    assert seen.shape == (2, channels, 12, 12)
+    (gradient,) = torch.autograd.grad(seen.square().sum(), image)
+    assert (gradient[:, :3].abs().amax((1, 2, 3)) > 0).all()
+    assert (gradient[:, 3] == 0).all()
+    recipe = replace(LINEAR, phases=(Phase(share=1.0, side_px=64, weights=STRICT),), steps=3)
+    report = train(recipe, data, tmp_path / "run", features=(features, channels))
+    assert report.ended.steps == 3
+
+
+def test_phases_take_their_share_from_the_source_of_much_text(data: Path, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pages", 6)
+    pages = [replace(one, key=f"page {one.key}") for one in offered(tmp_path / "pages").examples]
+    phases = (
+        Phase(share=0.5, side_px=32, weights=Weights()),
+        Phase(share=0.5, side_px=32, weights=Weights(), text_rich=0.5),
+    )
+    recipe = replace(LINEAR, phases=phases)
+    examples = offered(data, captioned=False).examples
+    with SquareLoader(examples, recipe, pages) as loader, SquareLoader(examples, recipe) as without:
+        assert loader(3, 2).keys == without(3, 2).keys
+        later = [key for number in range(20) for key in loader(number, 12).keys]
+    assert 0.35 < sum(key.startswith("page ") for key in later) / len(later) < 0.65
+
+
+def test_an_ocr_tells_whether_text_survives(data: Path, tmp_path: Path) -> None:
+    """One that reads how dark a picture is: nobody's letters, but letters."""
+    report = train(
+        LINEAR, data, tmp_path / "run", read=lambda picture: "x" * (1 + int(np.asarray(picture).mean()) // 8)
+    )
+    assert report.quality is not None
+    assert report.quality.ned is not None
+    assert 0.5 < report.quality.ned <= 1
 
 
 def test_squares_follow_from_number_and_step_and_the_held_out_are_never_among_them(data: Path) -> None:
