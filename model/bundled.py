@@ -10,9 +10,15 @@ from flywheel.errors import UsageError
 NAME = "miniature-base"
 
 
+def bundled_condition() -> tuple[Path, Path]:
+    """Its condition encoder and its processor, which are there before the generator is trained."""
+    home = Path(str(files("model.miniature") / "weights" / NAME))
+    return home / "text_encoder", home / "processor"
+
+
 def bundled_model() -> Path:
     """Raises UsageError where none came with the program."""
     place = Path(str(files("model.miniature") / "weights" / NAME))
-    if not place.is_dir():
+    if not (place / "model_index.json").is_file():
         raise UsageError("no image model comes with this version: give --model FOLDER, as diffusers has them")
     return place

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model.bundled import bundled_condition
 from model.condition import ConditionEncoder
 from model.miniature.edits import sample as sample_edit
 from model.miniature.grammar import sample
@@ -21,7 +22,6 @@ from model.train.initial import initialised
 from model.train.recipe import Optimizer, Recipe
 from model.train.recipes import RECIPES
 from model.vae_linear import LinearVAE, LinearVAEConfig
-from pipelines.profiles import bundled_home
 
 NETWORK = MMDiTConfig(
     in_channels=16,
@@ -47,7 +47,7 @@ RECIPE: Recipe = replace(
 
 @cache
 def condition() -> ConditionEncoder:
-    return ConditionEncoder(bundled_home() / "condition-miniature-1")
+    return ConditionEncoder(*bundled_condition())
 
 
 def model() -> ImageModel:

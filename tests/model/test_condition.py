@@ -11,17 +11,17 @@ from torch import Tensor
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
 from flywheel.errors import FlywheelError
+from model.bundled import bundled_condition
 from model.condition import ConditionEncoder
 from model.layout import Image as Grid
-from pipelines.profiles import bundled_home
 
-FOLDER = bundled_home() / "condition-miniature-1"
+FOLDER, PROCESSOR = bundled_condition()
 PROMPTS = ["a big red star", "two small circles, one blue at the left and one green at the right", ""]
 
 
 @pytest.fixture(scope="module")
 def encoder() -> ConditionEncoder:
-    return ConditionEncoder(FOLDER)
+    return ConditionEncoder(FOLDER, PROCESSOR)
 
 
 def apart(ours: Tensor, theirs: Tensor) -> float:
@@ -37,7 +37,7 @@ def pipeline() -> object:
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
         vae=None,
         text_encoder=model,
-        processor=AutoProcessor.from_pretrained(FOLDER),
+        processor=AutoProcessor.from_pretrained(PROCESSOR),
         transformer=None,
     )
 

@@ -13,11 +13,11 @@ from PIL import Image
 from small_run import SMALL
 
 from flywheel.errors import FlywheelError
+from model.bundled import bundled_condition
 from model.condition import ConditionEncoder
 from model.mmdit import MMDiT, MMDiTConfig
 from model.sample import ImageModel, Sampling
 from model.vae import VAE, release_config
-from pipelines.profiles import bundled_home
 
 PROMPTS = ["a big red star", "two small circles, one of them blue"]
 SIZE = Sampling(width_px=96, height_px=64, steps=4)
@@ -34,7 +34,7 @@ def model(**changed: Any) -> ImageModel:
     network = MMDiT(config)
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.1)
-    condition = ConditionEncoder(bundled_home() / "condition-miniature-1")
+    condition = ConditionEncoder(*bundled_condition())
     return ImageModel(condition=condition, network=network.eval(), vae=vae.eval())
 
 

@@ -20,7 +20,7 @@ from model.bundled import NAME
 from model.miniature import drawing_exam
 from model.miniature.build import condition_heads, courses, exam
 from model.miniature.build.card import write_card
-from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, new_processor, save
+from model.miniature.build.checkpoint import GRID, MERGE, SIDE_PX, new_model, save
 from model.miniature.build.contrast import (
     EMBED,
     MARKS,
@@ -79,8 +79,7 @@ class Builder:
         for name, student in (("captioner", captioner), ("judge", judge)):
             save(student.model, self._tokenizer, self._into / f"{name}-miniature-{VERSION}")
         home = self._into / NAME  # the condition encoder is the image model's own
-        save(condition.model, self._tokenizer, home / "text_encoder")
-        new_processor(self._tokenizer).save_pretrained(home / "processor")
+        save(condition.model, self._tokenizer, home / "text_encoder", home / "processor")
         condition_heads.save_heads(read_by, home / "text_encoder" / PROBES)
         save_clip(clip, self._tokenizer, self._into / f"clip-miniature-{VERSION}")
         save_heads(parts, self._into, VERSION)

@@ -85,12 +85,14 @@ def new_processor(tokenizer: Qwen2Tokenizer) -> Qwen3VLProcessor:
     )
 
 
-def save(model: Qwen3VLForConditionalGeneration, tokenizer: Qwen2Tokenizer, folder: Path) -> None:
-    """As anything that serves a Qwen3-VL reads it, in half precision."""
-    processor = new_processor(tokenizer)
+def save(
+    model: Qwen3VLForConditionalGeneration, tokenizer: Qwen2Tokenizer, folder: Path, beside: Path | None = None
+) -> None:
+    """As anything that serves a Qwen3-VL reads it, in half precision; the processor in a folder `beside`, or in the same."""
+    processor, place = new_processor(tokenizer), beside or folder
     model.to(torch.float16).save_pretrained(folder)
     model.to(torch.float32)
-    processor.save_pretrained(folder)
+    processor.save_pretrained(place)
     # Servers of other versions look for the image processor in a file of its own.
     image = processor.image_processor.to_dict() | {"image_processor_type": "Qwen2VLImageProcessor"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(image, indent=1, default=str), encoding="utf-8")
+    (place / "preprocessor_config.json").write_text(json.dumps(image, indent=1, default=str), encoding="utf-8")

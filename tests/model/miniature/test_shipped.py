@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 from flywheel.encoders.clip import open_clip_from
 from flywheel.encoders.heads import load_head
 from flywheel.sums import SUMS, changed
+from model.bundled import bundled_condition
 from model.miniature.build import exam
 from model.miniature.build.__main__ import PROBES, VERSION
 from model.miniature.build.condition_heads import load_heads
@@ -34,10 +35,9 @@ CARD = json.loads((HOME / "card.json").read_text()) if (HOME / "card.json").exis
 pytestmark = pytest.mark.skipif(CARD is None, reason="no weights are bundled: python -m model.miniature.build")
 
 
-def student(name: str, opening: str) -> Student:
-    folder = HOME / f"{name}-miniature-{VERSION}"
+def student(folder: Path, opening: str, processor: Path | None = None) -> Student:
     model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    return Student(model, Writer(AutoTokenizer.from_pretrained(folder), opening))
+    return Student(model, Writer(AutoTokenizer.from_pretrained(processor or folder), opening))
 
 
 def test_they_are_small_whole_and_where_the_profile_looks() -> None:
@@ -51,19 +51,20 @@ def test_they_are_small_whole_and_where_the_profile_looks() -> None:
 
 
 def test_captions_of_scenes_are_exact() -> None:
-    marks = exam.captions_exact(student("captioner", "chat"), NUMBER, ROLE, SEED)
+    marks = exam.captions_exact(student(HOME / f"captioner-miniature-{VERSION}", "chat"), NUMBER, ROLE, SEED)
     for kind in ("general", "structured", "text"):
         assert marks[f"scene {kind}"] >= required("captioner", f"scene {kind}"), marks
 
 
 def test_the_judge_tells_right_from_wrong() -> None:
-    marks = exam.judge_exact(student("judge", "chat"), NUMBER, ROLE, SEED)
+    marks = exam.judge_exact(student(HOME / f"judge-miniature-{VERSION}", "chat"), NUMBER, ROLE, SEED)
     assert marks["scene right or wrong"] >= required("judge", "scene right or wrong"), marks
 
 
 def test_the_condition_encoder_has_parsed_its_prompt() -> None:
-    encoder, encoder_home = student("condition", "condition"), HOME / f"condition-miniature-{VERSION}"
-    heads = load_heads(encoder_home / PROBES, AutoTokenizer.from_pretrained(encoder_home))
+    encoder_home, processor = bundled_condition()
+    encoder = student(encoder_home, "condition", processor)
+    heads = load_heads(encoder_home / PROBES, AutoTokenizer.from_pretrained(processor))
     for words, figures in ((None, "condition"), (told_plainly, "condition, unseen wordings")):
         marks = exam.condition_told(encoder, heads, NUMBER, ROLE, SEED, words)
         for facet in ("size", "colour", "shape", "cell", *(f"{name} at once" for name in PLACED)):
@@ -100,19 +101,21 @@ def test_heads_tell_clean_from_degraded_marked_unsafe_and_foreign() -> None:
 def required(model: str, figure: str) -> float:
     """What the card claims, less what so few examples may miss by chance: two and a half deviations."""
     assert CARD is not None
-    claimed = float(CARD["figures"][model][figure])
+    claimed = float(CARD["reading"]["figures"][model][figure])
     return claimed - 2.5 * float(np.sqrt(max(claimed * (1 - claimed), 0.01) / NUMBER))
 
 
 def test_the_card_says_what_the_program_needs() -> None:
     assert CARD is not None
-    figures = CARD["figures"]
+    figures = CARD["reading"]["figures"]
     assert all(figures["captioner"][f"scene {kind}"] >= 0.95 for kind in ("general", "structured", "text"))
     for facet in ("size", "colour", "shape", "cell", "background at once"):
         assert figures["condition"][facet] >= 0.98
         assert figures["condition, unseen wordings"][facet] >= 0.90
     assert figures["clip"]["plain finds image"] >= 0.97
     assert figures["heads"]["aesthetic ranks"] >= 0.95
-    assert CARD["cpu_minutes"] < 120
-    assert sum(CARD["cpu_minutes_by_course"].values()) == pytest.approx(CARD["cpu_minutes"], abs=1)
+    assert CARD["reading"]["cpu_minutes"] < 120
+    assert sum(CARD["reading"]["cpu_minutes_by_course"].values()) == pytest.approx(
+        CARD["reading"]["cpu_minutes"], abs=1
+    )
     assert Path(HOME / "MODEL_CARD.md").read_text().count("|") > 20
