@@ -13,13 +13,18 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
-from model.miniature import creature, edits, grammar, levels, segmented
+from model.miniature import creature, edits, grammar, levels, matched, segmented
+from model.miniature.lot import pick
+from model.miniature.render import render
 from model.miniature.roles import role_of
 from model.miniature.scene import Scene
 from model.miniature.verdict import Checker
-from model.sample import ImageModel
+from model.sample import ImageModel, as_picture
+from model.vae_linear import LinearVAE
+from model.vae_metrics import psnr
 
 SIDE_PX = 96
 _AT_ONCE = 64
@@ -67,7 +72,9 @@ def report(model: ImageModel, number: int, role: str, seeds: Sequence[int] = (0,
     found = {level: [drawn_right(make, level, number, role, seed) for seed in seeds] for level in levels.LEVELS}
     for name, pairs in edit_suites(number, role).items():
         found[f"edits of {name}"] = [edited_right(make, pairs, seed) for seed in seeds]
-    return {name: _told(marks) for name, marks in found.items()}
+    told = {name: _told(marks) for name, marks in found.items()}
+    assert isinstance(model.vae, LinearVAE)
+    return {**told, "reconstructions": reconstructed_right(model.vae, number, role)}
 
 
 def _told(marks: Sequence[Marks]) -> dict[str, float]:
@@ -169,3 +176,32 @@ def _levels(picture: Image.Image) -> Levels:
     """Softened: how sharp an autoencoder is, is not asked here."""
     softened: Levels = cv2.GaussianBlur(np.asarray(picture.convert("RGB"), np.float32), (0, 0), _SOFTENED_PX)
     return softened
+
+
+def reconstructed_right(vae: LinearVAE, number: int, role: str) -> dict[str, float]:
+    """Of scenes of all kinds, and of words alone: dB, and the share in which both checkers still find what was drawn."""
+    found: dict[str, float] = {}
+    for name, kinds in (("scenes", tuple(grammar.KINDS)), ("words alone", ("word",))):
+        scenes = [_of_kind(rng, kinds, role) for rng in _lots(number, 52)]
+        pictures = [render(scene, SIDE_PX, at).image for at, scene in enumerate(scenes)]
+        image = torch.stack([_image(picture) for picture in pictures])
+        with torch.no_grad():
+            made = vae.decode(vae.encode(image))
+        found[f"{name}, dB"] = float(psnr(made, image).mean())
+        for checker, check in (("A", matched.check), ("B", segmented.check)):
+            verdicts = [check(scene, as_picture(one.clamp(-1, 1))) for scene, one in zip(scenes, made, strict=True)]
+            found[f"{name}, checker {checker}"] = float(np.mean([one.exact for one in verdicts]))
+            words = [one.facets["words"] for one in verdicts if "words" in one.facets]
+            found[f"{name}, every sign by {checker}"] = float(np.mean(words))
+    return found
+
+
+def _of_kind(rng: np.random.Generator, kinds: Sequence[str], role: str) -> Scene:
+    while True:
+        scene = grammar.sample(rng, pick(rng, kinds))
+        if role_of(scene.subject_id, "") == role:
+            return scene
+
+
+def _image(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 127.5 - 1
