@@ -85,8 +85,12 @@ LEVELS: Mapping[str, Level] = {
 
 def prompts(level: str, number: int, role: str, seed: int = 0) -> list[Prompt]:
     """Different ones, always the same ones first. Raises KeyError for a level that is none."""
+    return prompts_of(LEVELS[level], number, role, [seed, *level.encode()])
+
+
+def prompts_of(level: Level, number: int, role: str, seed: Sequence[int] = (0,)) -> list[Prompt]:
     found: dict[str, Prompt] = {}
-    for prompt in _drawn(LEVELS[level], role, np.random.default_rng([seed, *level.encode()])):
+    for prompt in _drawn(level, role, np.random.default_rng(list(seed))):
         found.setdefault(prompt.text, prompt)
         if len(found) == number:
             break
