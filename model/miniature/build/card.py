@@ -85,7 +85,7 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
             continue
         held = card[part]
         made = ", ".join(f"{name} {version}" for name, version in held["made_with"].items())
-        lines += [opening.format(**held, made=made)]
+        lines += [opening.format(**held, made=made), *([held["how"], ""] if "how" in held else [])]
         for name, figures in held["figures"].items():
             lines += [f"### {name}", "", "| | share |", "|---|---|"]
             lines += [f"| {facet} | {value:.4f} |" for facet, value in figures.items()] + [""]
