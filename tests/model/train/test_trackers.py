@@ -48,7 +48,10 @@ def test_wandb_where_a_project_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 def test_mlflow_where_a_server_is_named_and_in_the_same_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="an extra of the tests")
+    mlflow = pytest.importorskip(
+        "mlflow",
+        reason="mlflow 3.17 wants an older importlib-metadata than prefect brings: install mlflow-skinny by hand",
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri(None)  # as a new process finds it
@@ -61,7 +64,10 @@ def test_mlflow_where_a_server_is_named_and_in_the_same_run_again(
 
 
 def test_a_server_that_is_not_there_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="an extra of the tests")
+    mlflow = pytest.importorskip(
+        "mlflow",
+        reason="mlflow 3.17 wants an older importlib-metadata than prefect brings: install mlflow-skinny by hand",
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere://at-all")
     mlflow.set_tracking_uri(None)
     with pytest.raises(FlywheelError, match=r"mlflow does not start: .*unset MLFLOW_TRACKING_URI"):
