@@ -12,13 +12,16 @@ NAME = "miniature-base"
 
 def bundled_condition() -> tuple[Path, Path]:
     """Its condition encoder and its processor, which are there before the generator is trained."""
-    home = Path(str(files("model.miniature") / "weights" / NAME))
-    return home / "text_encoder", home / "processor"
+    return _home() / "text_encoder", _home() / "processor"
 
 
 def bundled_model() -> Path:
     """Raises UsageError where none came with the program."""
-    place = Path(str(files("model.miniature") / "weights" / NAME))
+    place = _home()
     if not (place / "model_index.json").is_file():
         raise UsageError("no image model comes with this version: give --model FOLDER, as diffusers has them")
     return place
+
+
+def _home() -> Path:
+    return Path(str(files("model.miniature") / "weights" / NAME))
