@@ -28,7 +28,7 @@ from model.train.checkpoint import (
 from model.train.guards import Decision, Guard, judged
 from model.train.optim import Average, optimizers, rate, set_rate, trained
 from model.train.recipe import RunRecipe
-from model.train.sharding import shard
+from model.train.sharding import spread
 from model.train.task import Batches, Task, Work
 from model.train.world import ALONE, World, whole
 
@@ -55,9 +55,9 @@ class Trainer:
     def __init__(self, recipe: RunRecipe, task: Task, batches: Batches, run: Path, world: World = ALONE) -> None:
         self.recipe, self.network, self.run, self._world = recipe, task.network, run, world
         self._task, self._batches = task, batches
-        shard(task, recipe, world)
+        self._is_sharded = spread(task, recipe, world)
         self._weights = dict(trained(self.network))
-        self._optimizers = optimizers(self.network, recipe.optimizer)
+        self._optimizers = optimizers(self.network, recipe.optimizer, world)
         self.average, self.step, self._guard = Average(self.network, recipe.averaging), 0, Guard()
         self._resume()
 
@@ -99,6 +99,8 @@ class Trainer:
             loss += float(found.detach())
             work += self._task.work(batch)
         loss = world.total(loss)
+        if not self._is_sharded:
+            world.average(self._weights.values())
         norm = float(whole(nn.utils.clip_grad_norm_(self._weights.values(), recipe.optimizer.clip)))
         decision, self._guard = judged(self._guard, recipe.guard, loss, norm)
         if decision is Decision.TAKE:

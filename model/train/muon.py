@@ -15,17 +15,18 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from model.precision import is_half_fast
-from model.train.world import whole
+from model.train.world import ALONE, World, whole
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # of the quintic that drives singular values towards one
 _ITERATIONS, _MOMENTUM = 5, 0.95
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices alone. Raises ValueError for anything else."""
+    """For matrices alone; workers share the work of making them orthogonal. Raises ValueError for anything else."""
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+    def __init__(self, matrices: Iterable[Tensor], lr: float, weight_decay: float, world: World = ALONE) -> None:
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+        self._world = world
         if any(matrix.ndim != 2 for group in self.param_groups for matrix in group["params"]):
             raise ValueError("Muon is for matrices")
 
@@ -48,7 +49,8 @@ class Muon(torch.optim.Optimizer):
         momenta = [self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix)) for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, _MOMENTUM)
-        steps = orthogonal(torch.stack([whole(one) for one in ahead])).to(matrices[0].dtype)
+        dtype = matrices[0].dtype
+        steps = self._world.divided(torch.stack([whole(one) for one in ahead]), lambda rows: orthogonal(rows).to(dtype))
         rate = group["lr"] * 0.2 * max(matrices[0].shape) ** 0.5
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from model.train.muon import Muon
 from model.train.recipe import Optimizer
+from model.train.world import ALONE, World
 
 _BLOCKS = "transformer_blocks."
 
 
-def optimizers(network: nn.Module, recipe: Optimizer) -> list[torch.optim.Optimizer]:
+def optimizers(network: nn.Module, recipe: Optimizer, world: World = ALONE) -> list[torch.optim.Optimizer]:
     """AdamW for all, or Muon for the blocks' own matrices and AdamW for the rest. Norms' weights are not decayed."""
     named = [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
     blocks = [(name, weight) for name, weight in named if name.startswith(_BLOCKS) and weight.ndim == 2]
@@ -29,7 +30,7 @@ def optimizers(network: nn.Module, recipe: Optimizer) -> list[torch.optim.Optimi
         torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.lr, betas=recipe.betas)
     ]
     if by_muon:
-        found.append(Muon(by_muon, lr=recipe.muon_lr, weight_decay=recipe.weight_decay))
+        found.append(Muon(by_muon, lr=recipe.muon_lr, weight_decay=recipe.weight_decay, world=world))
     return found
 
 

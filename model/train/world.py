@@ -6,7 +6,7 @@ Plain `python` is a world of one. `torchrun` and Ray Train tell each worker its 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -42,6 +42,29 @@ class World:
         held = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(held)
         return float(held)
+
+    @torch.no_grad()
+    def average(self, weights: Iterable[Tensor]) -> None:
+        """Gradients of weights that every worker holds whole: all of them in one message."""
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        if self.mesh is None or not gradients:
+            return
+        joined = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(joined)
+        parts = torch.split(joined / self.size, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def divided(self, rows: Tensor, work: Callable[[Tensor], Tensor]) -> Tensor:
+        """`work` done on all rows, by each worker on a share; all of it at every worker. Rows do not depend on one another."""
+        if self.mesh is None:
+            return work(rows)
+        each = -(-len(rows) // self.size)
+        padded = torch.cat([rows, rows.new_zeros(each * self.size - len(rows), *rows.shape[1:])])
+        mine = work(padded[self.rank * each :][:each]).contiguous()
+        gathered = mine.new_empty(each * self.size, *mine.shape[1:])
+        dist.all_gather_into_tensor(gathered, mine)
+        return gathered[: len(rows)]
 
 
 ALONE = World()
