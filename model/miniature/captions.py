@@ -53,7 +53,7 @@ def _text(subject: Subject) -> dict[str, Any] | None:
 def _(subject: Scene) -> dict[str, Any] | None:
     if not subject.lines:
         return None
-    layout = "vertical" if subject.lines[0].is_vertical else "line"
+    layout = "vertical" if any(line.is_vertical for line in subject.lines) else "line"
     return {"layout": layout, "lines": [line.text for line in subject.lines]}
 
 

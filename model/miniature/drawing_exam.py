@@ -181,7 +181,7 @@ def _levels(picture: Image.Image) -> Levels:
 def reconstructed_right(vae: LinearVAE, number: int, role: str) -> dict[str, float]:
     """Of scenes of all kinds, and of words alone: dB, and the share in which both checkers still find what was drawn."""
     found: dict[str, float] = {}
-    for name, kinds in (("scenes", tuple(grammar.KINDS)), ("words alone", ("word",))):
+    for name, kinds in (("scenes", grammar.USUAL_KINDS), ("words alone", ("word",))):
         scenes = [_of_kind(rng, kinds, role) for rng in _lots(number, 52)]
         pictures = [render(scene, SIDE_PX, at).image for at, scene in enumerate(scenes)]
         image = torch.stack([_image(picture) for picture in pictures])

@@ -54,7 +54,7 @@ def instruction(before: Scene, after: Scene, rng: np.random.Generator) -> str:
     asked = [
         *([_background(after, rng)] if before.background != after.background else []),
         *_things(before, after, rng),
-        *(_line(one, two, rng) for one, two in zip(before.lines, after.lines, strict=True) if one != two),
+        *_lines(before, after, rng),
     ]
     if len(asked) != 1:
         raise ValueError(_MORE_AT_ONCE)
@@ -95,6 +95,14 @@ def _changed(name: str, old: Thing, new: Thing, rng: np.random.Generator) -> str
     if len(changed) != 1:
         raise ValueError(_MORE_AT_ONCE)
     return pick(rng, ways[changed[0]])
+
+
+def _lines(before: Scene, after: Scene, rng: np.random.Generator) -> list[str]:
+    gone = [line for line in before.lines if line not in after.lines]
+    come = [line for line in after.lines if line not in before.lines]
+    if len(gone) != len(come) or len(gone) > 1:
+        raise ValueError(_MORE_AT_ONCE)
+    return [_line(gone[0], come[0], rng)] if gone else []
 
 
 def _line(old: Line, new: Line, rng: np.random.Generator) -> str:

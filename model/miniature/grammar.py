@@ -39,12 +39,12 @@ RANDOM_LETTERS, MOST_LETTERS = 0.7, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """`things`: how many; `alike`: all of one look; `beside`: the first two are neighbours; `line`: words too."""
+    """`things`: how many; `alike`: all of one look; `beside`: the first two are neighbours; `lines`: of words."""
 
     things: int
     alike: bool = False
     beside: bool = False
-    line: bool = False
+    lines: int = 0
 
 
 KINDS = {
@@ -57,10 +57,13 @@ KINDS = {
     "two alike": Kind(things=2, alike=True),
     "three alike": Kind(things=3, alike=True),
     "four alike": Kind(things=4, alike=True),
-    "word": Kind(things=0, line=True),
-    "word and one": Kind(things=1, line=True),
-    "word and two": Kind(things=2, line=True),
+    "word": Kind(things=0, lines=1),
+    "word and one": Kind(things=1, lines=1),
+    "word and two": Kind(things=2, lines=1),
+    "two words": Kind(things=0, lines=2),
 }
+# Two lines are drawn and judged, but only where somebody asks for them: the bundled captioner has not been taught to read them.
+USUAL_KINDS = tuple(name for name, kind in KINDS.items() if kind.lines < 2)
 
 
 def sample(
@@ -70,13 +73,13 @@ def sample(
     scripts: Collection[str] = SCRIPTS,
     held_out: Collection[tuple[str, str]] = (),
 ) -> Scene:
-    """A scene by lot; of any kind, all equally likely, where none is named.
+    """A scene by lot; of any of the usual kinds, all equally likely, where none is named.
 
     No thing has a (colour, shape) that is `held_out`. Raises KeyError for a kind that is none.
     """
-    wanted = KINDS[kind if kind is not None else pick(rng, tuple(KINDS))]
+    wanted = KINDS[kind if kind is not None else pick(rng, USUAL_KINDS)]
     background = pick(rng, tuple(BACKGROUNDS))
-    lines = (_line(rng, background, tuple(scripts)),) if wanted.line else ()
+    lines = _lines(rng, background, tuple(scripts), wanted.lines)
     taken = frozenset(cell for line in lines for cell in occupied(line))
     cells = _cells(rng, wanted, [cell for cell in range(len(CELLS)) if cell not in taken])
     allowed = [look for look in LOOKS if (look[1], look[2]) not in held_out]
@@ -112,6 +115,18 @@ def _cells(rng: np.random.Generator, kind: Kind, free: list[int]) -> list[int]:
     first = list(pick(rng, pairs))
     rest = [cell for cell in free if cell not in first]
     return first + [int(cell) for cell in rng.choice(rest, kind.things - 2, replace=False)]
+
+
+def _lines(rng: np.random.Generator, background: str, scripts: tuple[str, ...], number: int) -> tuple[Line, ...]:
+    """In rows of their own; no text twice. Vertical writing leaves no room for another line."""
+    if number > 1:
+        scripts = tuple(script for script in scripts if script != "han vertical")
+    lines: list[Line] = []
+    while len(lines) < number:
+        line = _line(rng, background, scripts)
+        if all(one.text != line.text and not occupied(one) & occupied(line) for one in lines):
+            lines.append(line)
+    return tuple(lines)
 
 
 def _line(rng: np.random.Generator, background: str, scripts: tuple[str, ...]) -> Line:

@@ -1,7 +1,7 @@
 """How hard a prompt is, and what the bundled generator must never have been shown.
 
     L1  one thing                                   L4  a word that no training prompt has
-    L2  two or three, in cells or beside another    L5  a second script; two lines
+    L2  two or three, in cells or beside another    L5  a second script; apart, two lines
     L3  four, and things that only their number tells apart
 
 Never shown: what `roles` keeps for others, things of the colours and shapes in NEVER_PAIRED, and words that `is_unseen`.
@@ -72,6 +72,7 @@ LEVELS: Mapping[str, Level] = {
     "L3": Level(kinds=("four", "two alike", "three alike", "four alike")),
     "L4": Level(kinds=("word", "word and one"), unseen=True),
     "L5": Level(kinds=("word", "word and one"), scripts=_SECOND_SCRIPTS),
+    "L5, two lines": Level(kinds=("two words",)),
     "never paired": Level(
         kinds=("one", "two", "pair"),
         wants=lambda scene: any((thing.colour, thing.shape) in NEVER_PAIRED for thing in scene.things),

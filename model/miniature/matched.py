@@ -64,8 +64,9 @@ def check(scene: Scene, image: Image.Image) -> Verdict:
         seen = [_thing(thing, pixels, ink) for thing in scene.things]
         for at, facet in enumerate(("shapes", "sizes", "colours")):
             facets[facet] = all(one[at] for one in seen)
-    for line in scene.lines:
-        facets["words"], facets["word colour"] = _line(line, scene, pixels, ink)
+    if scene.lines:
+        read = [_line(line, scene, pixels, ink) for line in scene.lines]
+        facets["words"], facets["word colour"] = (all(one[at] for one in read) for at in range(2))
     return Verdict(facets)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from model.miniature.grammar import alphabet
 from model.miniature.lot import pick
-from model.miniature.scene import Scene, Thing, occupied
+from model.miniature.scene import Line, Scene, Thing, occupied
 from model.miniature.vocabulary import BACKGROUNDS, CELLS, COLOURS, MOST_THINGS, ROWS, SHAPES, SIZES, contrasts
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ def mutations(scene: Scene) -> tuple[str, ...]:
         *(("one less",) if len(scene.things) > 1 else ()),
     )
     line = ("sign", "word colour") if scene.lines else ()
-    rows = ("row",) if scene.lines and not scene.lines[0].is_vertical and not scene.things else ()
+    rows = ("row",) if scene.lines and not any(line.is_vertical for line in scene.lines) and not scene.things else ()
     return ("background", *things, *number, *line, *rows)
 
 
@@ -75,21 +75,30 @@ def _one_less(scene: Scene, rng: np.random.Generator) -> Scene:
 
 
 def _sign(scene: Scene, rng: np.random.Generator) -> Scene:
-    (line,) = scene.lines
+    line = _a_line(scene, rng)
     at = _other(rng, [place for place, sign in enumerate(line.text) if sign != " "])
     sign = _other(rng, alphabet(line.script), line.text[at])
-    return replace(scene, lines=(replace(line, text=line.text[:at] + sign + line.text[at + 1 :]),))
+    return _with(scene, line, replace(line, text=line.text[:at] + sign + line.text[at + 1 :]))
 
 
 def _word_colour(scene: Scene, rng: np.random.Generator) -> Scene:
-    (line,) = scene.lines
+    line = _a_line(scene, rng)
     colours = [name for name in COLOURS if contrasts(name, scene.background)]
-    return replace(scene, lines=(replace(line, colour=_other(rng, colours, line.colour)),))
+    return _with(scene, line, replace(line, colour=_other(rng, colours, line.colour)))
 
 
 def _row(scene: Scene, rng: np.random.Generator) -> Scene:
-    (line,) = scene.lines
-    return replace(scene, lines=(replace(line, row=_other(rng, ROWS, line.row)),))
+    line = _a_line(scene, rng)
+    free = [row for row in ROWS if all(row != one.row for one in scene.lines)]
+    return _with(scene, line, replace(line, row=_other(rng, free)))
+
+
+def _a_line(scene: Scene, rng: np.random.Generator) -> Line:
+    return scene.lines[0] if len(scene.lines) == 1 else pick(rng, scene.lines)
+
+
+def _with(scene: Scene, old: Line, new: Line) -> Scene:
+    return replace(scene, lines=tuple(new if line == old else line for line in scene.lines))
 
 
 def _free(scene: Scene) -> list[int]:

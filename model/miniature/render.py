@@ -46,7 +46,7 @@ def render(scene: Scene, side_px: int, seed: int = 0, chance_of: str | None = No
     """
     canvas = Canvas(chance_of or scene.subject_id, side_px, seed, BACKGROUNDS[scene.background])
     things = tuple(_thing(canvas, thing) for thing in scene.things)
-    lines = tuple(_line(canvas, line) for line in scene.lines)
+    lines = tuple(_line(canvas, line, at) for at, line in enumerate(scene.lines))
     return Rendered(image=canvas.finished(), things=things, lines=lines)
 
 
@@ -57,8 +57,8 @@ def _thing(canvas: Canvas, thing: Thing) -> Box:
     return canvas.shape(thing.shape, middle, radius, canvas.near(COLOURS[thing.colour]))
 
 
-def _line(canvas: Canvas, line: Line) -> Box:
-    canvas.piece("line")
+def _line(canvas: Canvas, line: Line, number: int) -> Box:
+    canvas.piece(f"line {number}" if number else "line")
     colour, shift = canvas.near(COLOURS[line.colour]), canvas.shift() * canvas.side
     font, places = typeset(line, canvas.side)
     boxes = []

@@ -15,6 +15,7 @@ from model.miniature.vocabulary import (
     BACKGROUNDS,
     CELLS,
     COLOURS,
+    MOST_LINES,
     MOST_THINGS,
     RELATIONS,
     ROWS,
@@ -65,7 +66,7 @@ class Relation:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene(Subject):
-    """Up to four things and up to one line, on a ground. Raises SubjectError for what cannot be drawn apart."""
+    """Up to four things and up to two lines, from the top, on a ground. Raises SubjectError for what cannot be drawn apart."""
 
     background: str
     things: tuple[Thing, ...] = ()
@@ -73,7 +74,7 @@ class Scene(Subject):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "things", tuple(sorted(self.things)))
-        object.__setattr__(self, "lines", tuple(sorted(self.lines)))
+        object.__setattr__(self, "lines", tuple(sorted(self.lines, key=_from_the_top)))
         for problem in _problems(self):
             raise SubjectError(problem)
 
@@ -99,13 +100,17 @@ def occupied(line: Line) -> frozenset[int]:
     return frozenset(cell for cell in range(len(CELLS)) if ROWS[row_of(cell)] == line.row)
 
 
+def _from_the_top(line: Line) -> tuple[bool, int, Line]:
+    return line.row in ROWS, ROWS.index(line.row) if line.row in ROWS else 0, line
+
+
 def _problems(scene: Scene) -> Iterator[str]:
     if scene.background not in BACKGROUNDS:
         yield f"no background {scene.background!r}"
     if not scene.things and not scene.lines:
         yield "a scene shows something"
-    if len(scene.things) > MOST_THINGS or len(scene.lines) > 1:
-        yield f"at most {MOST_THINGS} things and one line"
+    if len(scene.things) > MOST_THINGS or len(scene.lines) > MOST_LINES:
+        yield f"at most {MOST_THINGS} things and {MOST_LINES} lines"
     for thing in scene.things:
         known = thing.shape in SHAPES and thing.colour in COLOURS and thing.size in SIZES
         if not known or type(thing.cell) is not int or not 0 <= thing.cell < len(CELLS):
@@ -115,6 +120,8 @@ def _problems(scene: Scene) -> Iterator[str]:
             yield f"no such line: {line}"
         if line.is_vertical and line.row != "middle":
             yield "a vertical line stands in the middle"
+    if len({cell for line in scene.lines for cell in occupied(line)}) < sum(map(len, map(occupied, scene.lines))):
+        yield "two lines in one place"
     cells = [thing.cell for thing in scene.things]
     if len(set(cells)) < len(cells):
         yield "two things in one cell"

@@ -63,8 +63,9 @@ def check(scene: Scene, image: Image.Image) -> Verdict:
         seen = [_described(picture, thing) for thing in scene.things]
         for at, facet in enumerate(("shapes", "sizes", "colours")):
             facets[facet] = all(one[at] for one in seen)
-    for line in scene.lines:
-        facets["words"], facets["word colour"] = _read(picture, line)
+    if scene.lines:
+        read = [_read(picture, line) for line in scene.lines]
+        facets["words"], facets["word colour"] = (all(one[at] for one in read) for at in range(2))
     return Verdict(facets)
 
 

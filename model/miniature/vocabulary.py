@@ -39,7 +39,7 @@ RELATIONS: Mapping[str, tuple[int, int]] = {
 }
 INVERSE: Mapping[str, str] = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 NUMBERS = ("no", "one", "two", "three", "four")
-MOST_THINGS = 4
+MOST_THINGS, MOST_LINES = 4, 2
 
 # Ways of writing. `latin` words are also drawn from random letters, so that they must be read and not guessed.
 SCRIPTS = ("latin", "cyrillic", "hebrew", "han", "han vertical")

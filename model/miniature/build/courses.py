@@ -226,7 +226,7 @@ def _alike(rng: np.random.Generator) -> Subject:
     return scene if rng.random() < 0.5 else mutated(scene, pick(rng, ("shape", "size", "colour")), rng)
 
 
-_WORD_KINDS = tuple(name for name, kind in KINDS.items() if kind.line)
+_WORD_KINDS = tuple(name for name, kind in KINDS.items() if kind.lines == 1)
 _DRAWN: Mapping[str, Callable[[np.random.Generator], Subject]] = {
     **{name: sort.sample for name, sort in SORTS.items()},
     "words": lambda rng: sample(rng, pick(rng, _WORD_KINDS)),

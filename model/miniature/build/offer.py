@@ -33,9 +33,10 @@ _KINDS: Mapping[str, float] = {
     "two alike": 0.03,
     "three alike": 0.03,
     "four alike": 0.04,
-    "word": 0.25,
-    "word and one": 0.15,
-    "word and two": 0.06,
+    "word": 0.22,
+    "word and one": 0.12,
+    "word and two": 0.05,
+    "two words": 0.07,
 }
 _LATIN = 0.6  # of lines; the rest is of the other scripts alike
 _CREATURES = 0.06  # of all pictures, and

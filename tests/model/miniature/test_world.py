@@ -52,7 +52,7 @@ def test_kinds_hold_what_they_promise() -> None:
         for _ in range(50):
             scene = sample(rng, name)
             assert len(scene.things) == kind.things
-            assert len(scene.lines) == kind.line
+            assert len(scene.lines) == kind.lines
             assert not kind.alike or len(scene.counts()) == 1
             assert not kind.beside or scene.relations
 
