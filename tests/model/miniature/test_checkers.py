@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import cycle, islice
 
 import cv2
@@ -94,6 +95,21 @@ def test_any_side_is_judged(checker: str, side: int) -> None:
     assert verdict.exact, verdict
     assert verdict.share == 1
     assert tuple(verdict.facets) == FACETS
+
+
+@pytest.mark.parametrize("wrong", ["top", "bottom"])
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_each_of_two_lines_must_be_right(checker: str, wrong: str) -> None:
+    top = Line(row="top", text="SUN", script="latin", colour="red")
+    bottom = Line(row="bottom", text="ДОМ", script="cyrillic", colour="blue")
+    scene = Scene(background="white", lines=(bottom, top))
+    assert CHECKERS[checker](scene, render(scene, 96).image).exact
+    lines = [replace(line, text=line.text[::-1]) if line.row == wrong else line for line in scene.lines]
+    verdict = CHECKERS[checker](scene, render(replace(scene, lines=tuple(lines)), 96).image)
+    assert not verdict.facets["words"]
+    lines = [replace(line, colour="green") if line.row == wrong else line for line in scene.lines]
+    verdict = CHECKERS[checker](scene, render(replace(scene, lines=tuple(lines)), 96).image)
+    assert not verdict.facets["word colour"]
 
 
 @pytest.mark.parametrize("checker", CHECKERS)

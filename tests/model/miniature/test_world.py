@@ -80,6 +80,13 @@ def test_scenes_by_lot_hardly_ever_repeat() -> None:
         {"things": (Thing(cell=0, shape="hexagon", colour="red", size="big"),)},
         {"things": (Thing(cell=6, shape="star", colour="red", size="big"),), "lines": (SUN,)},
         {"lines": (Line(row="top", text="山水", script="han vertical", colour="red"),)},
+        {"lines": (SUN, Line(row="bottom", text="SKY", script="latin", colour="red"))},
+        {"lines": (SUN, Line(row="middle", text="山水", script="han vertical", colour="red"))},
+        {
+            "lines": tuple(
+                Line(row=row, text="SKY", script="latin", colour="red") for row in ("top", "middle", "bottom")
+            )
+        },
         {"lines": (Line(row="top", text=" ", script="latin", colour="red"),)},
         {},
     ],
