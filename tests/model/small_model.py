@@ -37,6 +37,7 @@ RECIPE: Recipe = replace(
     network=NETWORK,
     optimizer=Optimizer(lr=3e-3, muon_lr=3e-3, warm_up=2, decay=0.5),
     steps=4,
+    accumulate=1,
     resolutions=(64,),
     tokens=400,
     edits=0.25,

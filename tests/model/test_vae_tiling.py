@@ -16,7 +16,9 @@ def picture(high: int, wide: int) -> torch.Tensor:
     return torch.rand(1, 3, high, wide, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-@pytest.mark.parametrize("skip", ["global", "local", "none"])
+@pytest.mark.parametrize(
+    "skip", ["global", pytest.param("local", marks=pytest.mark.slow), pytest.param("none", marks=pytest.mark.slow)]
+)
 @torch.no_grad()
 def test_tiles_are_the_whole(skip: str) -> None:
     torch.manual_seed(0)
@@ -27,6 +29,7 @@ def test_tiles_are_the_whole(skip: str) -> None:
     torch.testing.assert_close(decode_tiled(vae, latents, 20), vae.decode(latents), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_with_less_around_them_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """The halo is needed: were it a quarter as wide, borders would show."""

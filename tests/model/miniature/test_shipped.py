@@ -50,17 +50,20 @@ def test_they_are_small_whole_and_where_the_profile_looks() -> None:
     assert suffixes <= {".safetensors", ".json", ".jinja", ".md", ".txt", ""}
 
 
+@pytest.mark.slow
 def test_captions_of_scenes_are_exact() -> None:
     marks = exam.captions_exact(student(HOME / f"captioner-miniature-{VERSION}", "chat"), NUMBER, ROLE, SEED)
     for kind in ("general", "structured", "text"):
         assert marks[f"scene {kind}"] >= required("captioner", f"scene {kind}"), marks
 
 
+@pytest.mark.slow
 def test_the_judge_tells_right_from_wrong() -> None:
     marks = exam.judge_exact(student(HOME / f"judge-miniature-{VERSION}", "chat"), NUMBER, ROLE, SEED)
     assert marks["scene right or wrong"] >= required("judge", "scene right or wrong"), marks
 
 
+@pytest.mark.slow
 def test_the_condition_encoder_has_parsed_its_prompt() -> None:
     encoder_home, processor = bundled_condition()
     encoder = student(encoder_home, "condition", processor)
@@ -81,6 +84,7 @@ def test_pictures_and_words_find_each_other() -> None:
     assert (cosines.argmax(0) == own).mean() >= required("clip", "image finds plain")
 
 
+@pytest.mark.slow
 def test_heads_tell_clean_from_degraded_marked_unsafe_and_foreign() -> None:
     clip, rng = open_clip_from(HOME / f"clip-miniature-{VERSION}"), np.random.default_rng(SEED)
     subjects = drawn(rng, NUMBER, ROLE)

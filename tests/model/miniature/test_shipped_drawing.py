@@ -60,6 +60,7 @@ def test_whoever_copies_the_source_has_edited_nothing() -> None:
         assert marks.facets["kept"] == 1
 
 
+@pytest.mark.slow
 def test_the_autoencoder_gives_back_what_it_saw(model: ImageModel) -> None:
     assert isinstance(model.vae, LinearVAE)
     told = drawing_exam.reconstructed_right(model.vae, 96, ROLE)

@@ -90,6 +90,7 @@ def dino(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_residual_one_goes_through_its_phases_and_ends_with_statistics(
     data: Path, dino: Path, tmp_path: Path
 ) -> None:
