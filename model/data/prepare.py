@@ -6,10 +6,12 @@ counted. Latents are kept as the autoencoder gives them; normalising them is the
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from PIL import Image as Pictures
@@ -47,6 +49,11 @@ class Shown:
     def tokens(self) -> int:
         return self.text_tokens + sum(image.tokens for image in self.images)
 
+    @classmethod
+    def from_dict(cls, read: Mapping[str, Any]) -> Self:
+        images = tuple(Image(**image) for image in read["images"])
+        return cls(**{**read, "images": images, "latents": tuple(read["latents"])})
+
 
 @dataclass(slots=True)
 class Prepared:
@@ -55,6 +62,22 @@ class Prepared:
     text_to_image: list[Shown] = field(default_factory=list)
     edits: list[Shown] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def joined(cls, parts: Sequence[str], order: Sequence[Example]) -> Self:
+        """What several workers have prepared, each a part of all examples, as if one had."""
+        place = {example.key: at for at, example in enumerate(order)}
+        found = cls()
+        for part in map(json.loads, parts):
+            found.text_to_image += map(Shown.from_dict, part["text_to_image"])
+            found.edits += map(Shown.from_dict, part["edits"])
+            found.left_out.update(part["left_out"])
+        for kind in (found.text_to_image, found.edits):
+            kind.sort(key=lambda one: place[one.key])
+        return found
 
 
 class Preparation:
@@ -66,6 +89,11 @@ class Preparation:
         self._condition, self._vae, self._device = condition, vae, device
         self.latents = Store(cache / "latents", _latents_identity(vae))
         self.prompts = Store(cache / "prompts", _prompts_identity(condition))
+
+    def look_again(self) -> None:
+        """For what other workers have made."""
+        self.latents.look_again()
+        self.prompts.look_again()
 
     def prepared(
         self, examples: Sequence[Example], sides_px: tuple[int, ...], tokens: int, progress: Progress

@@ -34,8 +34,13 @@ class Store:
         self._files: dict[Path, Any] = {}
         self._places: dict[str, Path] = {}
         self._claim(identity)
-        for path in sorted(folder.glob("*.safetensors")):
-            self._adopt(path)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """For what others have added."""
+        for path in sorted(self._folder.glob("*.safetensors")):
+            if path not in self._files:
+                self._adopt(path)
 
     def __contains__(self, name: str) -> bool:
         return name in self._places or name in self._pending

@@ -25,8 +25,11 @@ class EditPair:
 
     def pictures(self, side_px: int, seed: int) -> tuple[Image.Image, Image.Image]:
         """Both, alike to the pixel wherever the edit leaves things alone."""
-        before, after = (_picture(one, side_px, seed, self.before.subject_id) for one in (self.before, self.after))
-        return before, after
+        return self.picture(0, side_px, seed), self.picture(1, side_px, seed)
+
+    def picture(self, which: int, side_px: int, seed: int) -> Image.Image:
+        """The one before (0) or after (1)."""
+        return _picture((self.before, self.after)[which], side_px, seed, self.before.subject_id)
 
 
 def sample(scene: Scene, rng: np.random.Generator) -> EditPair:

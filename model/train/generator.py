@@ -71,9 +71,9 @@ def train_generator(
     if recipe.lora.rank:
         half = recipe.computes_half(world.device)
         adapt(base.network, recipe.lora, recipe.seed, torch.bfloat16 if half else torch.float32)
-    preparation = Preparation(base.condition, base.vae, cache, world.device)
     with first_alone(world):
-        prepared = _prepared(preparation, found, recipe, watch, world)
+        preparation = Preparation(base.condition, base.vae, cache, world.device)
+    prepared = _prepared(preparation, found, recipe, watch, world)
     loader = Loader(prepared, preparation.latents, preparation.prompts, recipe, base.statistics())
     ahead = Ahead(loader, by_steps(recipe.accumulate, world.size))
     try:
@@ -96,11 +96,16 @@ def train_generator(
 
 
 def _prepared(preparation: Preparation, found: Offered, recipe: Recipe, watch: Watch, world: World) -> Prepared:
+    """Each worker its share, in turn; then all of it at every worker."""
+
     def progress(done: int, total: int) -> None:
         if world.is_first:
-            watch("encode", done, total, {})
+            watch("encode", min(done * world.size, len(found.examples)), len(found.examples), {})
 
-    prepared = preparation.prepared(found.examples, recipe.resolutions, recipe.tokens, progress)
+    mine = found.examples[world.rank :: world.size]
+    part = preparation.prepared(mine, recipe.resolutions, recipe.tokens, progress)
+    prepared = Prepared.joined(world.gathered(part.to_json()), found.examples) if world.size > 1 else part
+    preparation.look_again()
     prepared.left_out.update(found.left_out)
     if not prepared.text_to_image and not prepared.edits:
         why = ", ".join(f"{count} {reason}" for reason, count in prepared.left_out.items())

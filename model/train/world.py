@@ -43,6 +43,17 @@ class World:
         dist.all_reduce(held)
         return float(held)
 
+    def gathered(self, said: str) -> list[str]:
+        """What each worker says, at every worker."""
+        if self.mesh is None:
+            return [said]
+        own = torch.frombuffer(bytearray(said.encode()), dtype=torch.uint8).to(self.device)
+        lengths = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(own)], device=self.device))
+        room = [own.new_zeros(int(max(lengths))) for _ in lengths]
+        dist.all_gather(room, torch.cat([own, own.new_zeros(len(room[0]) - len(own))]))
+        return [one[: int(length)].cpu().numpy().tobytes().decode() for one, length in zip(room, lengths, strict=True)]
+
     @torch.no_grad()
     def average(self, weights: Iterable[Tensor]) -> None:
         """Gradients of weights that every worker holds whole: all of them in one message."""

@@ -63,7 +63,7 @@ class DrawnEdit:
     seed: int
 
     def read(self, at_most: int) -> bytes:
-        return _png(self.pair.pictures(SIDE_PX, self.seed)[self.which])
+        return _png(self.pair.picture(self.which, SIDE_PX, self.seed))
 
 
 def offer(pictures: int, pairs: int, seed: int) -> Offered:
