@@ -74,7 +74,7 @@ class World:
         padded = torch.cat([rows, rows.new_zeros(each * self.size - len(rows), *rows.shape[1:])])
         mine = work(padded[self.rank * each :][:each]).contiguous()
         gathered = mine.new_empty(each * self.size, *mine.shape[1:])
-        dist.all_gather_into_tensor(gathered, mine)
+        dist.all_gather_single(gathered, mine)
         return gathered[: len(rows)]
 
 
