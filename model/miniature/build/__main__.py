@@ -34,6 +34,7 @@ from model.miniature.build.contrast import (
     sharpen,
 )
 from model.miniature.build.courses import Student
+from model.miniature.build.curves import Curve
 from model.miniature.build.drawing import DrawingBuilder
 from model.miniature.build.facets import FacetHeads
 from model.miniature.build.heads import heads, new_heads, save_heads
@@ -57,7 +58,7 @@ STEPS = {
 }
 VERSION = 1  # of all names; another training is another version
 PROBES = "probes.safetensors"  # beside the condition encoder: what its features are examined by
-EXAMINED = 512  # pictures or prompts an exam
+EXAMINED, ON_THE_WAY = 512, 64  # pictures or prompts an exam
 PARTS = ("reading", "drawing")
 Say = Callable[[str], None]
 
@@ -140,11 +141,13 @@ class Builder:
         self.cpu_s[course.name] = follow(course, self._folder, self._say)
 
 
-def drawing(folder: Path, into: Path, seed: int, role: str, say: Say) -> tuple[Mapping[str, Any], Mapping[str, float]]:
-    """The image model: train, write, examine. Figures by suite, and processor seconds by part."""
+def drawing(
+    folder: Path, into: Path, seed: int, role: str, say: Say
+) -> tuple[Mapping[str, Any], Mapping[str, float], Curve]:
+    """The image model: train, write, examine. Figures by suite, processor seconds by part, and what it could on the way."""
     builder = DrawingBuilder(folder / "drawing", into / NAME, seed, say)
     model = builder.write()
-    return drawing_exam.report(model, EXAMINED, role), builder.cpu_s
+    return drawing_exam.report(model, EXAMINED, role), builder.cpu_s, builder.curve(model, ON_THE_WAY)
 
 
 def main() -> None:
@@ -163,14 +166,16 @@ def main() -> None:
 
     figures: dict[str, Mapping[str, Any]] = {}
     cpu_s: dict[str, Mapping[str, float]] = {}
+    curve: Curve = ()
     if chosen.part != "drawing":
         builder = Builder(chosen.folder, chosen.into, chosen.seed, say)
         figures["reading"] = builder.reading(chosen.role)
         cpu_s["reading"] = builder.cpu_s
     if chosen.part != "reading":
-        figures["drawing"], cpu_s["drawing"] = drawing(chosen.folder, chosen.into, chosen.seed, chosen.role, say)
+        figures["drawing"], cpu_s["drawing"], curve = drawing(chosen.folder, chosen.into, chosen.seed, chosen.role, say)
     for part in figures:
-        write_card(chosen.into, part, VERSION, chosen.seed, chosen.role, figures[part], cpu_s[part])
+        way = curve if part == "drawing" else ()
+        write_card(chosen.into, part, VERSION, chosen.seed, chosen.role, figures[part], cpu_s[part], way)
     files = [path for path in chosen.into.rglob("*") if path.is_file() and path.name != SUMS]
     (chosen.into / SUMS).write_text(sums_of(files, chosen.into), encoding="utf-8")
     print(json.dumps(figures, indent=1))

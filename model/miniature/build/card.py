@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from model.bundled import NAME
+from model.miniature.build.curves import Curve
 
 CARD = "card.json"
 _READING = f"""\
@@ -59,7 +60,14 @@ it is done and all else is as it was. Role `{role}`.
 
 
 def write_card(
-    folder: Path, part: str, version: int, seed: int, role: str, figures: Mapping[str, Any], cpu_s: Mapping[str, float]
+    folder: Path,
+    part: str,
+    version: int,
+    seed: int,
+    role: str,
+    figures: Mapping[str, Any],
+    cpu_s: Mapping[str, float],
+    curve: Curve = (),
 ) -> None:
     """One part of `card.json` anew, the other as it is, and MODEL_CARD.md from both."""
     minutes = {name: round(spent / 60, 1) for name, spent in cpu_s.items()}
@@ -70,6 +78,7 @@ def write_card(
         "seed": seed,
         "role": role,
         "figures": figures,
+        **({"curve": curve} if curve else {}),
         "cpu_minutes": round(sum(cpu_s.values()) / 60, 1),
         "cpu_minutes_by_course": minutes,
         "made_with": {"torch": torch.__version__, "python": platform.python_version()},
@@ -89,4 +98,25 @@ def _lines(card: Mapping[str, Any]) -> list[str]:
         for name, figures in held["figures"].items():
             lines += [f"### {name}", "", "| | share |", "|---|---|"]
             lines += [f"| {facet} | {value:.4f} |" for facet, value in figures.items()] + [""]
+        lines += _curve(held.get("curve", ()))
     return lines
+
+
+def _curve(curve: Curve) -> list[str]:
+    if not curve:
+        return []
+    names = [name for name in curve[0] if name not in ("step", "loss")]
+    rows = [
+        f"| {point['step']} | {point['loss']:.3f} | {' | '.join(f'{point[name]:.2f}' for name in names)} |"
+        for point in curve
+    ]
+    return [
+        "### On the way",
+        "",
+        "Shares that are wholly right of few prompts of role `gate`, as the average of the weights draws them.",
+        "",
+        f"| step | loss | {' | '.join(names)} |",
+        "|" + "---|" * (len(names) + 2),
+        *rows,
+        "",
+    ]

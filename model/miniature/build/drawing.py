@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from model.condition import ConditionEncoder
+from model.miniature.build.curves import Curve, curve
 from model.miniature.build.offer import SIDE_PX, offer
 from model.mmdit import MMDiT
 from model.sample import ImageModel, Sampling
@@ -32,6 +33,8 @@ SHIPPED = torch.float16
 _SEEN = 16_000  # pictures for the autoencoder; then those with prompts, and edits, for the generator. Our choice
 _PICTURES, _EDITS = 36_000, 4_000
 _SAYS_EVERY = 50  # steps
+_EVERY = 1_000_000  # checkpoint is kept, for the curves
+_POINTS = 8  # of a curve
 Say = Callable[[str], None]
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -56,9 +59,13 @@ class DrawingBuilder:
         model.save_pretrained(self._home, dtype=SHIPPED)
         return model
 
+    def curve(self, model: ImageModel, number: int) -> Curve:
+        """What its checkpoints draw."""
+        return curve(self._folder / "generator", model, number, "gate", _POINTS)
+
     def _generator(self, vae: LinearVAE) -> ImageModel:
         condition = ConditionEncoder(self._home / "text_encoder", self._home / "processor")
-        recipe = replace(RECIPES["miniature"], seed=self._seed)
+        recipe = replace(RECIPES["miniature"], seed=self._seed, keep=_EVERY)
         base = ImageModel(
             condition=condition,
             network=initialised(MMDiT(recipe.network), recipe.seed),
