@@ -29,6 +29,7 @@ from model.pretrained import CONFIG, SHARD, filled, read_config, save_weights
 from model.rope import rope, turned
 
 Mask = Literal["block_causal", "full"]
+Kept = tuple[Tensor, Tensor]  # keys and values (B, H, P, K) of an earlier step
 CLASS_NAME = "QwenImage21Transformer2DModel"
 
 
@@ -76,9 +77,9 @@ class MMDiTConfig:
 
 @dataclass(slots=True)
 class PrefixCache:
-    """Keys and values (B, H, P, K) of text and references, a pair a block. Empty before the first step."""
+    """Of text and references, a pair a block. Empty before the first step."""
 
-    blocks: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    blocks: list[Kept] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -91,8 +92,7 @@ class _Pass:
     layout: Layout
     full: bool
     valid_BL: Tensor | None
-    held: Sequence[tuple[Tensor, Tensor]] | None  # of an earlier step
-    taken: list[tuple[Tensor, Tensor]] | None  # of this one, where they are to be kept
+    taken: list[Kept] | None  # of this step, where they are to be kept
 
 
 class MMDiT(nn.Module):
@@ -158,11 +158,12 @@ class MMDiT(nn.Module):
         temb = self._time(sigma_B, joint_BLD.dtype)
         turns = rope(layout.positions[after:], self.config.axes_dims_rope, joint_BLD.device)
         shared = self._shared(temb, turns, layout, valid_BS, cache, after)
-        for at, block in enumerate(self.transformer_blocks):
+        held = cache.blocks if cache is not None and after else [None] * len(self.transformer_blocks)
+        for block, kept in zip(self.transformer_blocks, held, strict=True):
             if self.checkpointing and torch.is_grad_enabled():
-                joint_BLD = checkpoint(block, joint_BLD, shared, at, use_reentrant=False)
+                joint_BLD = checkpoint(block, joint_BLD, shared, kept, use_reentrant=False)
             else:
-                joint_BLD = block(joint_BLD, shared, at)
+                joint_BLD = block(joint_BLD, shared, kept)
         if cache is not None and shared.taken is not None:
             cache.blocks = shared.taken
         target_BND = joint_BLD[:, layout.prefix - after :]
@@ -220,7 +221,6 @@ class MMDiT(nn.Module):
             layout=layout,
             full=self.config.mask == "full",
             valid_BL=None if valid_BS is None else _valid(valid_BS, layout),
-            held=cache.blocks if cache is not None and after else None,
             taken=[] if cache is not None and not after else None,
         )
 
@@ -243,8 +243,8 @@ class Block(nn.Module):
         self.img_norm2 = nn.LayerNorm(config.width, config.eps, elementwise_affine=False)
         self.img_mlp = SwiGLU(config.width, config.mlp_ratio * config.width)
 
-    def forward(self, x_BLD: Tensor, shared: _Pass, at: int) -> Tensor:
-        x_BLD = x_BLD + shared.gates[0] * self.attn(self.img_norm1(x_BLD) * shared.scales[0], shared, at)
+    def forward(self, x_BLD: Tensor, shared: _Pass, kept: Kept | None) -> Tensor:
+        x_BLD = x_BLD + shared.gates[0] * self.attn(self.img_norm1(x_BLD) * shared.scales[0], shared, kept)
         x_BLD = x_BLD + shared.gates[1] * self.img_mlp(self.img_norm2(x_BLD) * shared.scales[1])
         # Activations of the release exceed float16 in rare tokens.
         return x_BLD.clip(-65504, 65504) if x_BLD.dtype == torch.float16 else x_BLD
@@ -259,7 +259,7 @@ class Attention(nn.Module):
         self.norm_q = nn.RMSNorm(config.attention_head_dim, config.eps)
         self.norm_k = nn.RMSNorm(config.attention_head_dim, config.eps)
 
-    def forward(self, x_BLD: Tensor, shared: _Pass, at: int) -> Tensor:
+    def forward(self, x_BLD: Tensor, shared: _Pass, kept: Kept | None) -> Tensor:
         q, k, v = (
             to(x_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v)
         )
@@ -267,10 +267,9 @@ class Attention(nn.Module):
         if shared.taken is not None:
             prefix = shared.layout.prefix
             shared.taken.append((k[:, :, :prefix].clone(), v[:, :, :prefix].clone()))
-        if shared.held is not None:
-            before_k, before_v = shared.held[at]
-            k, v = torch.cat([before_k, k], dim=2), torch.cat([before_v, v], dim=2)
-        if shared.full or shared.held is not None:
+        if kept is not None:
+            k, v = torch.cat([kept[0], k], dim=2), torch.cat([kept[1], v], dim=2)
+        if shared.full or kept is not None:
             allowed = None if shared.valid_BL is None else shared.valid_BL[:, None, None]
             mixed = attend(q, k, v, allowed)
         else:

@@ -96,7 +96,7 @@ def train_generator(
 
 
 def _prepared(preparation: Preparation, found: Offered, recipe: Recipe, watch: Watch, world: World) -> Prepared:
-    """Each worker its share, in turn; then all of it at every worker."""
+    """Each worker its share, all at once; then every worker knows of all."""
 
     def progress(done: int, total: int) -> None:
         if world.is_first:

@@ -13,6 +13,7 @@ from model.train.noise import drawn
 from model.train.recipe import Recipe
 from model.train.task import Task, Work
 
+_SHAPES = 64  # of batches that are compiled apart: with and without references, padded or not. Our choice
 _WITHOUT_GRADIENTS = 2 / 3  # of the work is left where a map's own gradient is not asked for
 
 
@@ -21,6 +22,7 @@ def generator_task(network: MMDiT, recipe: Recipe) -> Task:
     network.checkpointing = recipe.checkpointing
     blocks = list(network.transformer_blocks)
     if recipe.compile:
+        torch._dynamo.config.recompile_limit = _SHAPES  # at torch's own 8 the ninth shape would silently go without
         for block in blocks:
             block.compile()
 
