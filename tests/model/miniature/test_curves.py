@@ -12,12 +12,14 @@ import small_model
 from model.data.examples import offered
 from model.miniature.build.card import write_card
 from model.miniature.build.curves import curve
+from model.sample import Sampling
 from model.train.generator import train_generator
 
 
 def test_a_curve_is_of_the_last_checkpoint_and_of_those_before(tmp_path: Path) -> None:
     small_model.write_pictures(tmp_path / "data", 6)
-    base, run = small_model.model(), tmp_path / "run"
+    sampling = Sampling(width_px=96, height_px=96, steps=1)
+    base, run = replace(small_model.model(), sampling=sampling), tmp_path / "run"
     recipe = replace(small_model.RECIPE, begins="weights", edits=0.0, steps=5, save_every=1, keep=9)
     train_generator(
         recipe,
