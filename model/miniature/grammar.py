@@ -91,6 +91,11 @@ def sample(
     return Scene(background=background, things=things, lines=lines)
 
 
+def letters(rng: np.random.Generator, most: int) -> str:
+    """One to `most` of them by lot."""
+    return "".join(pick(rng, tuple(LETTERS)) for _ in range(int(rng.integers(1, most + 1))))
+
+
 def distinct_scenes(things: int) -> int:
     """How many different scenes of so many things, without a line, there are."""
     looks: int = len(LOOKS) ** things
@@ -133,7 +138,7 @@ def _line(rng: np.random.Generator, background: str, scripts: tuple[str, ...]) -
     script = pick(rng, scripts)
     text = pick(rng, WORDS[script])
     if script == "latin" and rng.random() < RANDOM_LETTERS:
-        text = "".join(pick(rng, tuple(LETTERS)) for _ in range(int(rng.integers(1, MOST_LETTERS + 1))))
+        text = letters(rng, MOST_LETTERS)
     row = "middle" if script == "han vertical" else pick(rng, ROWS)
     colour = pick(rng, [name for name in COLOURS if contrasts(name, background)])
     return Line(row=row, text=text, script=script, colour=colour)

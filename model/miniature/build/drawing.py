@@ -31,7 +31,7 @@ from model.vae_linear import LinearVAE
 
 SHIPPED = torch.float16
 _SEEN = 16_000  # pictures for the autoencoder; then those with prompts, and edits, for the generator. Our choice
-_PICTURES, _EDITS = 36_000, 4_000
+_PICTURES, _EDITS = 40_000, 9_000
 _SAYS_EVERY = 50  # steps
 _EVERY = 1_000_000  # checkpoint is kept, for the curves
 _POINTS = 8  # of a curve
