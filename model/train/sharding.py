@@ -11,7 +11,7 @@ from model.train.task import Task
 from model.train.world import World
 
 # Weights up to which gathering shards, layer by layer, costs more than it spares: such a network with its optimizers takes less
-# than a gigabyte. Our choice; for the miniature on two workers of a CPU a step takes three quarters of the time.
+# than a gigabyte. Our choice.
 SMALL = 50_000_000
 
 

@@ -33,7 +33,6 @@ SHIPPED = torch.float16
 _SEEN = 16_000  # pictures for the autoencoder; then those with prompts, and edits, for the generator. Our choice
 _PICTURES, _EDITS = 40_000, 9_000
 _SAYS_EVERY = 50  # steps
-_EVERY = 1_000_000  # checkpoint is kept, for the curves
 _POINTS = 8  # of a curve
 Say = Callable[[str], None]
 Network = TypeVar("Network", bound=nn.Module)
@@ -65,7 +64,8 @@ class DrawingBuilder:
 
     def _generator(self, vae: LinearVAE) -> ImageModel:
         condition = ConditionEncoder(self._home / "text_encoder", self._home / "processor")
-        recipe = replace(RECIPES["miniature"], seed=self._seed, keep=_EVERY)
+        usual = RECIPES["miniature"]
+        recipe = replace(usual, seed=self._seed, keep=usual.steps)  # all checkpoints: the curves are made of them
         base = ImageModel(
             condition=condition,
             network=initialised(MMDiT(recipe.network), recipe.seed),

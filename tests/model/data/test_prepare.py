@@ -17,7 +17,7 @@ from flywheel.records import Budgets, Failure
 from model.condition import NULL_PROMPT
 from model.data.examples import Located, offered
 from model.data.framing import FrameContext, Framed, Wanted, cut, framed
-from model.data.prepare import Preparation, as_image
+from model.data.prepare import Preparation, Prepared, as_image
 from model.layout import Image
 
 CONTEXT = FrameContext(budgets=Budgets(), alpha=False)
@@ -44,6 +44,24 @@ def test_pictures_and_prompts_are_encoded_once(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(type(made.condition), "encode", None)
     again = Preparation(made.condition, made.vae, tmp_path / "cache")
     assert again.prepared(offered(tmp_path / "data").examples, (64,), 500, silent) == prepared
+
+
+def test_what_two_workers_prepare_is_what_one_does(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "data", 5, edits=2)
+    Pictures.new("RGB", (20, 20)).save(tmp_path / "data" / "tiny.png")
+    (tmp_path / "data" / "tiny.txt").write_text("too small")
+    made, examples = model(), offered(tmp_path / "data").examples
+    alone = Preparation(made.condition, made.vae, tmp_path / "alone").prepared(examples, (64,), 500, silent)
+    both = [Preparation(made.condition, made.vae, tmp_path / "cache") for _ in range(2)]
+    parts = [one.prepared(examples[rank::2], (64,), 500, silent).to_json() for rank, one in enumerate(both)]
+    assert Prepared.joined(parts, examples) == alone
+    assert alone.left_out.total() == 1
+    for worker in both:
+        worker.look_again()
+        for shown in (*alone.text_to_image, *alone.edits):
+            assert shown.prompt in worker.prompts
+            assert shown.null in worker.prompts
+            assert all(name in worker.latents for name in shown.latents)
 
 
 def test_an_edit_is_told_with_its_references_and_so_is_its_null(tmp_path: Path) -> None:
