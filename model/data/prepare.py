@@ -64,7 +64,9 @@ class Prepared:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        kinds = {"text_to_image": self.text_to_image, "edits": self.edits}
+        told = {name: [asdict(one) for one in shown] for name, shown in kinds.items()}
+        return json.dumps({**told, "left_out": self.left_out})  # asdict would make pairs of a Counter's names
 
     @classmethod
     def joined(cls, parts: Sequence[str], order: Sequence[Example]) -> Self:
