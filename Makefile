@@ -18,7 +18,7 @@ demo: $(VENV)/.base          ## render images with planted truth, curate and cap
 	@$(BIN)/flywheel demo
 
 test: $(VENV)/.dev           ## the ordinary tests: under 15 minutes on 2 cores
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.dev      ## kill tests, Ray, Prefect: under 45 minutes
 	@$(BIN)/python -m pytest -m slow

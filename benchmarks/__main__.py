@@ -12,7 +12,7 @@ from benchmarks import figures
 
 NAMES = (
     *("startup", "speed", "memory", "peers", "funnel", "again", "scale", "kills"),
-    *("search", "embedding", "captions", "kinds", "trainer", "drawing"),
+    *("search", "embedding", "captions", "kinds", "trainer", "drawing", "pays"),
 )
 
 

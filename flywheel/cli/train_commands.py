@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,8 +29,11 @@ Settings = Annotated[
 ]
 RecipeName = Annotated[str, typer.Option("--recipe", help="One of `flywheel recipe list`.")]
 Data = Annotated[
-    str,
-    typer.Option("--data", help="A folder, a tar, a data set that `datasets` saved, or snapshot:ID of the workspace."),
+    list[str],
+    typer.Option(
+        "--data",
+        help="A folder, a tar, a data set that `datasets` saved, or snapshot:ID of the workspace; as often as wanted.",
+    ),
 ]
 RunFolder = Annotated[
     Path, typer.Option("--out", "-o", help="The run's folder: checkpoints, curves, grids, the model.")
@@ -136,7 +139,7 @@ def train_vae(
     job = AutoencoderJob(
         recipe=chosen,
         found=_offered(data, workspace, captioned=False),
-        text_rich=_offered(text_rich, workspace, captioned=False).examples if text_rich else (),
+        text_rich=_offered([text_rich], workspace, captioned=False).examples if text_rich else (),
         reads=read,
         run=out,
         begin=begin,
@@ -195,16 +198,22 @@ def _features(name: str | None) -> Path | None:
     return found
 
 
-def _offered(data: str, workspace: str, captioned: bool = True) -> Offered:
-    if data.startswith(_SNAPSHOT):
+def _offered(sources: Sequence[str], workspace: str, captioned: bool = True) -> Offered:
+    from model.data.examples import together
+
+    return together([_offered_by(source, workspace, captioned) for source in sources])
+
+
+def _offered_by(source: str, workspace: str, captioned: bool) -> Offered:
+    if source.startswith(_SNAPSHOT):
         from pipelines.training import offered_by_snapshot
 
-        return offered_by_snapshot(open_workspace(workspace), data.removeprefix(_SNAPSHOT), captioned)
+        return offered_by_snapshot(open_workspace(workspace), source.removeprefix(_SNAPSHOT), captioned)
     from model.data.examples import offered
 
-    if "://" in data:
-        raise UsageError(f"{data} is no folder here: ingest it and train on its snapshot")
-    return offered(Path(data), captioned)
+    if "://" in source:
+        raise UsageError(f"{source} is no folder here: ingest it and train on its snapshot")
+    return offered(Path(source), captioned)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ import os
 import posixpath
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -68,6 +68,17 @@ class Offered:
 
     examples: list[Example] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+
+
+def together(sources: Sequence[Offered]) -> Offered:
+    """All that several sources offer; of more than one, keys begin with the source's number."""
+    if len(sources) == 1:
+        return sources[0]
+    found = Offered()
+    for number, source in enumerate(sources):
+        found.examples += [replace(example, key=f"{number} {example.key}") for example in source.examples]
+        found.left_out.update(source.left_out)
+    return found
 
 
 def offered(source: Path, captioned: bool = True) -> Offered:

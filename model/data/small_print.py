@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from model.data.framing import Pixels
-from model.miniature.render import sign_font
+from model.miniature.lettering import sign_font
 from model.miniature.vocabulary import LETTERS, WORDS
 
 _LEADING, _MARGIN = 1.25, 0.04  # of a line's height; of the side

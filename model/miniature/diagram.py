@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from model.miniature.canvas import Box, Canvas
+from model.miniature.lettering import sign_font
 from model.miniature.lot import Lot, pick
-from model.miniature.render import sign_font
 from model.miniature.subject import Subject, SubjectError
 from model.miniature.vocabulary import (
     BACKGROUNDS,

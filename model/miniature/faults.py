@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 
+from model.miniature.lettering import sign_font
 from model.miniature.lot import pick
-from model.miniature.render import sign_font
 
 FAULTS = ("degraded", "watermark", "unsafe")
 _MARKS = ("SAMPLE", "STOCK", "PREVIEW", "DEMO", "COPY")

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
+from model.miniature.lettering import sign_font
 from model.miniature.lot import pick
-from model.miniature.render import sign_font
 from model.miniature.vocabulary import LETTERS
 
 Levels = npt.NDArray[np.float64]  # (side, side, 3) of 0..255

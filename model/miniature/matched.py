@@ -15,11 +15,11 @@ from typing import cast
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from model.miniature.grammar import alphabet
+from model.miniature.lettering import Lettering, Placed, typeset
 from model.miniature.outlines import outline
-from model.miniature.render import sign_font, typeset
 from model.miniature.scene import Line, Scene, Thing, occupied
 from model.miniature.verdict import Verdict
 from model.miniature.vocabulary import (
@@ -37,7 +37,6 @@ from model.miniature.vocabulary import (
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.float32]  # h x w x 3, 0..255
-Placed = tuple[str, tuple[float, float]]  # a sign and its middle, x and y in px
 
 SIDE_PX = 192
 CELL_PX = SIDE_PX // GRID
@@ -106,15 +105,17 @@ def _line(line: Line, scene: Scene, pixels: Pixels, ink: Plane) -> tuple[bool, b
     """Whether every sign is the right one with nothing beside them, and whether they have their colour."""
     own = _own(line, scene)
     inked = np.where(own, ink, 0).astype(np.float32)
-    font, places = typeset(line, SIDE_PX)
-    score, at = _best(_window(inked, -SLACK_PX, -SLACK_PX, SIDE_PX + 2 * SLACK_PX), _written(font, places))
+    lettering, places = typeset(line, SIDE_PX)
+    score, at = _best(_window(inked, -SLACK_PX, -SLACK_PX, SIDE_PX + 2 * SLACK_PX), _written(lettering, places))
     places = [(sign, (x + at[0] - SLACK_PX, y + at[1] - SLACK_PX)) for sign, (x, y) in places]
-    written = _written(font, places)
+    written = _written(lettering, places)
     found = score >= LEAST_SIGN
-    right = found and all(_is_sign(at, places, font, line.script, inked) for at in range(len(places)))
+    right = found and all(_is_sign(at, places, lettering, inked) for at in range(len(places)))
     beside = own & (ink > INK) & (cv2.dilate(written, np.ones((7, 7), np.uint8)) < 0.1)
     strokes = _core(written > 0.5)
-    colour = _nearest(np.median(pixels[strokes if strokes.any() else written > 0.5], axis=0), COLOURS)
+    strokes = strokes if strokes.any() else written > 0.5
+    full = strokes & (inked >= np.median(inked[strokes]))  # thin strokes that lost sharpness are paler at their edges
+    colour = _nearest(np.median(pixels[full], axis=0), COLOURS)
     return right and float(beside.mean()) < BESIDE, found and colour == line.colour
 
 
@@ -133,15 +134,15 @@ def _cell(cell: int, around: int) -> tuple[slice, slice]:
     return tuple(slice(max(0, at - around), at + CELL_PX + around) for at in (y, x))  # type: ignore[return-value]
 
 
-def _is_sign(at: int, places: Sequence[Placed], font: ImageFont.FreeTypeFont, script: str, inked: Plane) -> bool:
+def _is_sign(at: int, places: Sequence[Placed], lettering: Lettering, inked: Plane) -> bool:
     """Whether of all signs of the script, each between the neighbours that should be there, the right one fits best."""
     sign, (x, y) = places[at]
-    reach = round(font.size * 0.6)
+    reach = _reach(lettering)
     left, top, side = round(x) - reach, round(y) - reach, 2 * reach + 1
     window = _window(inked, left - SIGN_SLACK_PX, top - SIGN_SLACK_PX, side + 2 * SIGN_SLACK_PX)
-    beside = _window(_written(font, [*places[:at], *places[at + 1 :]]), left, top, side)
+    beside = _window(_written(lettering, [*places[:at], *places[at + 1 :]]), left, top, side)
     scores = {
-        other: _best(window, np.maximum(beside, _signs(other, int(font.size), script)))[0] for other in alphabet(script)
+        other: _best(window, np.maximum(beside, _alone(lettering, other)))[0] for other in alphabet(lettering.script)
     }
     return max(scores, key=lambda other: scores[other]) == sign and scores[sign] >= LEAST_SIGN
 
@@ -185,24 +186,25 @@ def _drawn(shape: str, radius: float) -> Plane:
     return _ink_of(canvas.reduce(_FINER))
 
 
-def _written(font: ImageFont.FreeTypeFont, places: Sequence[Placed]) -> Plane:
+def _written(lettering: Lettering, places: Sequence[Placed]) -> Plane:
     canvas = Image.new("L", (SIDE_PX, SIDE_PX))
     draw = ImageDraw.Draw(canvas)
     for sign, at in places:
-        draw.text(at, sign, font=font, fill=255, anchor="mm")
+        lettering.write(draw, sign, at, 255)
     return _ink_of(canvas)
 
 
+def _reach(lettering: Lettering) -> int:
+    """Half the side, less one px, of the square that `_is_sign` looks at."""
+    return round(lettering.em_px * 0.6)
+
+
 @lru_cache(maxsize=4096)
-def _signs(sign: str, size_px: int, script: str) -> Plane:
-    """A sign in the middle of the square that `_is_sign` looks at."""
-    reach = round(size_px * 0.6)
-    return _square(sign_font(script, size_px), sign, reach)
-
-
-def _square(font: ImageFont.FreeTypeFont, sign: str, reach: int) -> Plane:
+def _alone(lettering: Lettering, sign: str) -> Plane:
+    """A sign in the middle of its square."""
+    reach = _reach(lettering)
     canvas = Image.new("L", (2 * reach + 1, 2 * reach + 1))
-    ImageDraw.Draw(canvas).text((reach, reach), sign, font=font, fill=255, anchor="mm")
+    lettering.write(ImageDraw.Draw(canvas), sign, (reach, reach), 255)
     return _ink_of(canvas)
 
 

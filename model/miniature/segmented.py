@@ -17,14 +17,13 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from model.miniature.grammar import alphabet
+from model.miniature.lettering import Lettering, Placed, typeset
 from model.miniature.outlines import outline
-from model.miniature.render import sign_font, typeset
 from model.miniature.scene import Line, Scene, Thing, occupied
 from model.miniature.verdict import Verdict
 from model.miniature.vocabulary import BACKGROUNDS, CELLS, COLOURS, GRID, ROWS, SHAPES, SIZES, column_of, row_of
 
 Plane = npt.NDArray[np.float32]  # height x width, or x 3 for colours
-Placed = tuple[str, tuple[float, float]]  # a sign, and its middle in px
 
 _SIDE = 192  # every picture is judged at this side
 _CELL = _SIDE // GRID
@@ -180,46 +179,46 @@ def _read(picture: _Picture, line: Line) -> tuple[bool, bool]:
 
 
 def _is_spelled(ink: Plane, line: Line) -> bool:
-    font, finer = typeset(line, _SIDE * _FINER)
-    size, places = int(font.size), [(sign, (x / _FINER, y / _FINER)) for sign, (x, y) in finer]
-    whole = _written(line.script, size, places)
+    lettering, finer = typeset(line, _SIDE * _FINER)
+    places = [(sign, (x / _FINER, y / _FINER)) for sign, (x, y) in finer]
+    whole = _written(lettering, places)
     dx, dy = (float(np.clip(one, -4, 4)) for one in _shift(ink, whole))
     there = cv2.warpAffine(ink, np.array([[1, 0, -dx], [0, 1, -dy]], np.float32), (_SIDE, _SIDE))
     blur = min(_BLURS, key=lambda one: _differing(there, _blurred(whole, one)))
     room = np.zeros_like(ink)
     for _, place in places:
-        box = _sign_box(place, size)
+        box = _sign_box(place, lettering.em_px)
         room[box] = 1
     if float(there[(room == 0) & (there > _FAINT)].sum()) > _BESIDE * float(there.sum()):
         return False
-    return all(_is_sign(there, line.script, size, places, at, blur) for at in range(len(places)))
+    return all(_is_sign(there, lettering, places, at, blur) for at in range(len(places)))
 
 
-def _is_sign(ink: Plane, script: str, size: int, places: Sequence[Placed], at: int, blur: float) -> bool:
+def _is_sign(ink: Plane, lettering: Lettering, places: Sequence[Placed], at: int, blur: float) -> bool:
     """Whether no other sign of the script in this place would leave less that differs, and little is left."""
     sign, place = places[at]
-    box = _sign_box(place, size)
-    beside = _blurred(_written(script, size, [*places[:at], *places[at + 1 :]]), blur)[box]
+    box = _sign_box(place, lettering.em_px)
+    beside = _blurred(_written(lettering, [*places[:at], *places[at + 1 :]]), blur)[box]
     off = {}
-    for other in alphabet(script):
-        alone = _blurred(_written(script, size, [(other, place)]), blur)
+    for other in alphabet(lettering.script):
+        alone = _blurred(_written(lettering, [(other, place)]), blur)
         moved = (np.roll(alone, step, axis=1)[box] for step in _STEPS)
         off[other] = min(_differing(ink[box], np.maximum(beside, one)) for one in moved)
     return off[sign] < _SIGN_OFF and min(off, key=lambda other: off[other]) == sign
 
 
-def _written(script: str, size: int, places: Sequence[Placed]) -> Plane:
+def _written(lettering: Lettering, places: Sequence[Placed]) -> Plane:
     """The ink of signs at their places, of a size in finer px."""
     mask = Image.new("L", (_SIDE * _FINER, _SIDE * _FINER), 0)
     draw = ImageDraw.Draw(mask)
-    font = sign_font(script, size)
     for sign, (x, y) in places:
-        draw.text((x * _FINER, y * _FINER), sign, font=font, fill=255, anchor="mm")
+        lettering.write(draw, sign, (x * _FINER, y * _FINER), 255)
     return _blurred(np.asarray(np.asarray(mask.reduce(_FINER)) / 255, np.float32), _SOFTENED)
 
 
 def _shift(ink: Plane, whole: Plane) -> Iterator[float]:
-    """From where signs should be to where they are: of the middles of all ink."""
+    """From where signs should be to where they are: of the middles of all ink, without what may be noise beside them."""
+    ink, whole = (np.where(plane > _FAINT, plane, 0) for plane in (ink, whole))
     ys, xs = np.indices(ink.shape)
     for axis in (xs, ys):
         yield float((axis * ink).sum() / max(ink.sum(), 1e-6) - (axis * whole).sum() / max(whole.sum(), 1e-6))

@@ -65,7 +65,7 @@ _ALL: Sequence[Recipe] = (
         optimizer=Optimizer(lr=2e-3, muon_lr=4e-3, betas=(0.9, 0.99), weight_decay=0.01, warm_up=100, decay=0.5),
         steps=3_000,
         resolutions=(96,),
-        edits=0.15,
+        edits=0.25,
         tokens=4_096,
         accumulate=2,
         averaging=0.998,

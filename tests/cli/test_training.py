@@ -87,6 +87,13 @@ def test_a_run_ends_with_what_it_did(place: Path, trained: dict[str, object]) ->
     assert list((run / "tensorboard").iterdir())
 
 
+def test_several_sources_are_one(place: Path, tmp_path: Path) -> None:
+    """Names that both have stay apart: pictures from here, edits from there."""
+    document = train(place, "several", "--data", str(shutil.copytree(place / "data", tmp_path / "more")), steps=1).json
+    found = {name: document[name] for name in ("examples", "edits", "left_out")}
+    assert found == {"examples": 24, "edits": 8, "left_out": {"without a caption": 2}}
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
 

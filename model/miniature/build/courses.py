@@ -61,7 +61,16 @@ _POLISH_SHARES = {
 }
 _CAPTION_SHARES = {"scene": 36, "words": 14, "letters": 24, "page": 3, "diagram": 3, "emblem": 14, "creature": 6}
 # A condition encoder must know the realms' emblems by name, too.
-_PROMPT_SHARES = {"scene": 60, "words": 14, "page": 8, "diagram": 8, "emblem": 3, "realm": 3, "creature": 4}
+_PROMPT_SHARES = {
+    "scene": 54,
+    "words": 12,
+    "lines": 8,
+    "page": 8,
+    "diagram": 8,
+    "emblem": 3,
+    "realm": 3,
+    "creature": 4,
+}
 _BATCH = 64  # pictures a step
 _PROMPTS = 160  # without pictures, a step
 _CHUNKS = 6
@@ -194,9 +203,8 @@ def understanding_loss(
         hidden = read(student.model, rows.ids, alike=rows.alike).float()
         about = [subjects[at] for at in chosen]
         told = heads.probes.loss(gathered(hidden, rows.alike, rows.ends), about)
-        told = (
-            told + 0.5 * heads.tokens.loss(hidden, rows.ends, about, asked) + heads.tail.loss(hidden, rows.ends, about)
-        )
+        told = told + 0.5 * heads.tokens.loss(hidden, rows.ends, about, asked)
+        told = told + heads.tail.loss(hidden, rows.ends, about, asked)
         total = total + len(chosen) / len(lessons) * told
     return total
 
@@ -231,6 +239,7 @@ _DRAWN: Mapping[str, Callable[[np.random.Generator], Subject]] = {
     **{name: sort.sample for name, sort in SORTS.items()},
     "words": lambda rng: sample(rng, pick(rng, _WORD_KINDS)),
     "letters": lambda rng: sample(rng, pick(rng, _WORD_KINDS), scripts=("latin",)),
+    "lines": lambda rng: sample(rng, "two words"),
     "alike": _alike,
     "emblem": any_emblem,
     "realm": SORTS["emblem"].sample,

@@ -120,9 +120,8 @@ def condition_told(
         for name in names:
             right = (logits[name].argmax(-1) == targets[name]) | (targets[name] == UNTOLD)
             found[f"{name} at once"] += right.all(1).tolist()
-        for name, rights in heads.tail.right(
-            hidden, rows.ends, [one for one in subjects if isinstance(one, Scene)]
-        ).items():
+        scenes = [one for one in subjects if isinstance(one, Scene)]
+        for name, rights in heads.tail.right(hidden, rows.ends, scenes, [one.asked for one in lessons]).items():
             found[f"{name} at the end"] += rights
         wanted = rows.labels[:, 1:]
         found["structure"] += ((_likeliest(student, hidden) == wanted) | (wanted == IGNORED)).all(1).tolist()

@@ -3,7 +3,7 @@
 A scene's wording names a thing by size, colour and shape, and says before or behind where it stands, or beside which other one.
 From the word for its shape on, tokens know the look of the thing that is spoken of; the last token of its sentence, or before
 the next thing, knows its cell, and the look and cell of the one before. Learning that first is what makes a prompt parsed at its end.
-Of a line every sign knows itself and its place.
+Of a line every sign knows itself, its place, and whether another line was spoken of before.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from model.miniature.build.facets import MOST_SIGNS, SIGNS, UNTOLD
-from model.miniature.scene import Scene, Thing
-from model.miniature.vocabulary import CELLS, COLOURS, SHAPES, SIZES
+from model.miniature.scene import Line, Scene, Thing
+from model.miniature.vocabulary import CELLS, COLOURS, MOST_LINES, SHAPES, SIZES
 
 _SIZE_WORDS = {"big": "big", "large": "big", "small": "small", "little": "small"}
 _MENTION = re.compile(rf"\b({'|'.join(_SIZE_WORDS)}) ({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})(?:e?s)?\b")
@@ -34,6 +34,7 @@ KNOWN: Mapping[str, int] = {
     "cell before": len(CELLS),
     "sign": len(SIGNS),
     "sign at": MOST_SIGNS,
+    "line": MOST_LINES,
 }
 
 
@@ -61,14 +62,20 @@ def known_by_token(text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) 
     return known
 
 
+def lines_in_order(text: str, scene: Scene) -> list[Line]:
+    """As they are spoken of."""
+    return sorted(scene.lines, key=lambda line: text.find(f'"{line.text}"'))
+
+
 def _spell(known: dict[str, Tensor], text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) -> None:
-    """Each sign of a line: which, and the how manieth."""
-    for line in scene.lines:
+    """Each sign of a line: which, the how manieth, and of the how manieth line."""
+    for number, line in enumerate(lines_in_order(text, scene)):
         begins = text.find(f'"{line.text}"') + 1
         for place, (_, ends) in enumerate(offsets):
             at = ends - 1 - begins
             if 0 <= at < min(len(line.text), MOST_SIGNS) and begins:
                 known["sign"][place], known["sign at"][place] = SIGNS.index(line.text[at]), at
+                known["line"][place] = number
 
 
 def _mentions(text: str) -> list[_Mention]:

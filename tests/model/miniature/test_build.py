@@ -210,7 +210,7 @@ def test_facets_tell_each_subject_from_others_of_its_sort(seed: int, sort: str) 
 def test_a_token_knows_what_was_said_before_it_and_no_more(tokenizer: Qwen2Tokenizer) -> None:
     rng = np.random.default_rng(5)
     for at in range(200):
-        scene = grammar.sample(rng, ("pair and one", "word", "word and two")[at % 3])
+        scene = grammar.sample(rng, ("pair and one", "word", "two words")[at % 3])
         text = (wording.wording, phrased)[at % 2](scene, rng)
         offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
         known = known_by_token(text, scene, offsets)
@@ -218,6 +218,8 @@ def test_a_token_knows_what_was_said_before_it_and_no_more(tokenizer: Qwen2Token
             shape = int(known["shape"][token])
             if shape != UNTOLD:
                 assert SHAPES[shape] in text[:ends].lower()
+            if known["line"][token] != UNTOLD:
+                assert int(known["line"][token]) == text[:ends].count('"') // 2
         cells = {int(cell) for cell in known["cell"] if cell != UNTOLD} | {
             int(cell) for cell in known["cell before"] if cell != UNTOLD
         }

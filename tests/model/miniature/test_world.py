@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
 from model.miniature.canvas import MAX_SIDE_PX, MIN_SIDE_PX
-from model.miniature.grammar import KINDS, distinct_scenes, sample
+from model.miniature.grammar import KINDS, alphabet, distinct_scenes, sample
+from model.miniature.lettering import typeset
 from model.miniature.outlines import outline
 from model.miniature.phrasing import phrased
 from model.miniature.render import render
 from model.miniature.roles import SHARES, role_of
 from model.miniature.scene import Line, Scene, Thing
 from model.miniature.subject import SubjectError
-from model.miniature.vocabulary import BACKGROUNDS, COLOURS, INVERSE, SCRIPTS, SHAPES, WORDS
+from model.miniature.vocabulary import BACKGROUNDS, COLOURS, INVERSE, RIGHT_TO_LEFT, SCRIPTS, SHAPES, WORDS
 from model.miniature.wording import wording
 
 RED_STAR = Thing(cell=0, shape="star", colour="red", size="big")
@@ -168,6 +170,36 @@ def test_every_sign_of_the_vocabulary_is_in_its_font() -> None:
             image = render(scene, 256).image.convert("L").point(lambda level: 255 * (level > 170))
             drawn[image.tobytes()].append(text)
         assert all(len(texts) == 1 for texts in drawn.values()), script
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_where_a_sign_stands_depends_on_its_number_alone(script: str) -> None:
+    """What is written moves no sign, nor do those behind it, and none reaches into the next one's slot."""
+    signs, first = alphabet(script), dict[int, tuple[float, float]]()
+    draw = ImageDraw.Draw(Image.new("L", (960, 960)))
+    for at in range(60):
+        text = "".join(signs[(at * 7 + place * (at + 3)) % len(signs)] for place in range(2 + at % 4))
+        line = Line(row="middle", text=text, script=script, colour="blue")
+        lettering, placed = typeset(line, 960)
+        if len(text) < 5:  # longer ones may have narrower slots
+            assert all(middle == first.setdefault(number, middle) for number, (_, middle) in enumerate(placed))
+        in_order = reversed(placed) if script in RIGHT_TO_LEFT else placed
+        for (sign, middle), (other, beside) in pairwise(in_order):
+            ends = lettering.box(draw, sign, middle)[2 + line.is_vertical]
+            assert ends <= lettering.box(draw, other, beside)[line.is_vertical] + 1, (sign, other)
+
+
+@pytest.mark.parametrize("sign", ["W", "I"])
+def test_a_sign_is_drawn_within_the_box_that_is_told_of_it(sign: str) -> None:
+    """One that is narrowed to its slot, and one that is not."""
+    line = Line(row="middle", text=sign, script="latin", colour="blue")
+    lettering, [(_, at)] = typeset(line, 960)
+    picture = Image.new("L", (960, 960))
+    lettering.write(ImageDraw.Draw(picture), sign, at, 255)
+    told, drawn = lettering.box(ImageDraw.Draw(picture), sign, at), picture.getbbox()
+    assert drawn is not None
+    assert all(told[edge] <= drawn[edge] + 1 and drawn[edge + 2] <= told[edge + 2] + 1 for edge in (0, 1))
+    assert drawn[1] == pytest.approx(told[1], abs=1)
 
 
 def test_right_to_left_writing_begins_at_the_right() -> None:
