@@ -22,24 +22,24 @@ Place = tuple[float, float]  # the middle of a sign, x and y in px
 Placed = tuple[str, Place]
 
 _EM_HIGH = 0.24  # at most, in shares of the side. Our choice, as all that follows
-_WIDEST = 0.86  # of a slot, that a sign may be
 _LEAST_PX = 6
 _FONTS: Mapping[str, str] = {"han": "han.otf", "han vertical": "han.otf"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """`least`: how many a row has, or more where a line has more signs. `em`: how high a sign's em is, in slots."""
+    """`least`: how many a row has, or more where a line has more signs. In slots: how high an em is, how wide a sign may be."""
 
     least: int
     em: float
+    widest: float
 
 
-_LETTERS, _SQUARES = _Slots(2 * GRID, 1.3), _Slots(4, 0.92)
+_LETTERS, _SQUARES = _Slots(2 * GRID, em=1.3, widest=0.86), _Slots(4, em=0.92, widest=1.0)
 _SLOTS: Mapping[str, _Slots] = {
     "latin": _LETTERS,
     "cyrillic": _LETTERS,
-    "hebrew": _Slots(2 * GRID, 1.45),
+    "hebrew": _Slots(2 * GRID, em=1.45, widest=0.86),
     "han": _SQUARES,
     "han vertical": _SQUARES,
 }
@@ -87,7 +87,7 @@ def typeset(line: Line, side: int) -> tuple[Lettering, list[Placed]]:
     middles = [(across, at) if line.is_vertical else (at, across) for at in along]
     placed = [(sign, middle) for sign, middle in zip(line.text, middles, strict=True) if sign != " "]
     em = max(_LEAST_PX, round(min(slot * slots.em, side * _EM_HIGH)))
-    return Lettering(line.script, em, slot * (1 if slots is _SQUARES else _WIDEST)), placed
+    return Lettering(line.script, em, slot * slots.widest), placed
 
 
 @lru_cache(maxsize=64)

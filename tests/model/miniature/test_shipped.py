@@ -70,7 +70,16 @@ def test_the_condition_encoder_has_parsed_its_prompt() -> None:
     heads = load_heads(encoder_home / PROBES, AutoTokenizer.from_pretrained(processor))
     for words, figures in ((None, "condition"), (told_plainly, "condition, unseen wordings")):
         marks = exam.condition_told(encoder, heads, NUMBER, ROLE, SEED, words)
-        for facet in ("size", "colour", "shape", "cell", *(f"{name} at once" for name in PLACED)):
+        told = (
+            "size",
+            "colour",
+            "shape",
+            "cell",
+            "sign",
+            "line",
+            *(f"{name} at the end" for name in ("ink", "signs", "line")),
+        )
+        for facet in (*told, *(f"{name} at once" for name in PLACED)):
             assert marks[facet] >= required(figures, facet), (figures, marks)
 
 
