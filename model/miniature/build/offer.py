@@ -26,17 +26,17 @@ SIDE_PX = 96
 _KINDS: Mapping[str, float] = {
     "one": 0.02,
     "two": 0.05,
-    "pair": 0.06,
+    "pair": 0.05,
     "three": 0.06,
-    "pair and one": 0.06,
+    "pair and one": 0.05,
     "four": 0.06,
     "two alike": 0.02,
     "three alike": 0.02,
     "four alike": 0.03,
-    "word": 0.30,
-    "word and one": 0.16,
-    "word and two": 0.07,
-    "two words": 0.09,
+    "word": 0.25,
+    "word and one": 0.13,
+    "word and two": 0.06,
+    "two words": 0.20,
 }
 _LATIN = 0.6  # of lines; the rest is of the other scripts alike
 # Of latin lines so many have one or two letters: what a letter looks like is learned where it stands alone.
