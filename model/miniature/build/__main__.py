@@ -90,6 +90,7 @@ class Builder:
             "judge": exam.judge_exact(judge, EXAMINED, role, seed),
             "condition": exam.condition_told(condition, read_by, EXAMINED, role, seed),
             "condition, unseen wordings": exam.condition_told(condition, read_by, EXAMINED, role, seed, told_plainly),
+            "condition, edits": exam.instruction_told(condition, read_by, EXAMINED, role, seed),
             "clip": exam.clip_finds(clip, words, role, seed),
             "heads": exam.heads_told(clip, parts, EXAMINED, role, seed),
         }

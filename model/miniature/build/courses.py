@@ -3,7 +3,7 @@
 sight      pictures of every sort -> facets, cell by cell (`facets`)
 captioner  picture + kind -> caption, for the four kinds; then `polish`, what it still confuses
 judge      picture + words -> a score from 1 (another picture) to 5 (all of it)
-condition  words -> structured scene; other words; picture + instruction -> structured scene after it
+condition  words -> structured scene; other words; picture + instruction -> the scene after it
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from model.miniature.build.probes import gathered
 from model.miniature.build.prompts import EDIT
 from model.miniature.build.trainer import Course, by_length
 from model.miniature.captions import captions
+from model.miniature.edits import EditPair
 from model.miniature.emblem import any_emblem
 from model.miniature.grammar import KINDS, sample
 from model.miniature.lot import pick
@@ -145,7 +146,7 @@ def judge(student: Student, steps: int, seed: int) -> Course:
 
 
 def condition(student: Student, heads: ConditionHeads, steps: int, seed: int) -> Course:
-    """Prompts alone, to be understood; some with their structure to be written; every sixth step a picture to be edited.
+    """Prompts alone, to be understood; some with their structure to be written; every third step pictures to be edited.
 
     Heads have to read from its features what each word speaks of, and all of it where a prompt ends: a generator is conditioned
     on those very features. A prompt without an answer costs a third, so most come without.
@@ -163,14 +164,36 @@ def condition(student: Student, heads: ConditionHeads, steps: int, seed: int) ->
     def loss(step: int, done: float) -> Tensor:
         rng = np.random.default_rng([seed, 4, step])
         with computing(is_half_fast()):
-            if step % 6:
-                return words(rng)
-            pairs = [edits.sample(sample(rng), rng) for _ in range(_BATCH // 2)]
-            seen = see(student.model, _pixels([pair.before for pair in pairs], rng))
-            lessons = [Lesson(EDIT + pair.instruction, captions(pair.after)["structured"]) for pair in pairs]
-            return answer_loss(student, lessons, seen, range(len(pairs)))
+            return words(rng) if step % 3 else edits_loss(student, heads, edits_drawn(rng, _BATCH // 2), rng)
 
     return Course(name="condition", steps=steps, parts=parts, loss=loss)
+
+
+def edits_loss(student: Student, heads: ConditionHeads, pairs: Sequence[EditPair], rng: np.random.Generator) -> Tensor:
+    """What the features of an instruction must tell beside its picture: the scene that it makes. Some also write it."""
+    before, after = ([getattr(pair, which) for pair in pairs] for which in ("before", "after"))
+    seen = see(student.model, _pixels(before, rng))
+    texts = [pair.instruction for pair in pairs]
+    hidden, ends = instructed(student, seen, texts)
+    told = heads.tail.loss(hidden, ends, after, texts) + 0.5 * heads.tokens.loss(hidden, ends, after, texts, before)
+    written = [Lesson(EDIT + pair.instruction, captions(pair.after)["structured"]) for pair in pairs[: len(pairs) // 4]]
+    return told + answer_loss(student, written, seen, range(len(written)))
+
+
+def instructed(student: Student, seen: Seen, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Features (edits, tokens, width) of instructions behind the pictures that are to be edited, and where each ends."""
+    rows = student.writer.rows([Lesson(text, "") for text in texts], pictured=True)
+    return read(student.model, rows.ids, seen, rows.first, rows.alike).float(), rows.ends
+
+
+def edits_drawn(rng: np.random.Generator, number: int, role: str = "train") -> list[EditPair]:
+    """Of scenes of every kind that have this role."""
+    found: list[EditPair] = []
+    while len(found) < number:
+        scene = sample(rng, pick(rng, tuple(KINDS)))
+        if role_of(scene.subject_id, "") == role:
+            found.append(edits.sample(scene, rng))
+    return found
 
 
 def answer_loss(student: Student, lessons: Sequence[Lesson], seen: Seen | None, of: Sequence[int]) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import open_clip
@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from model.miniature import grammar
 from model.miniature.build.condition_heads import ConditionHeads
 from model.miniature.build.contrast import MARKS, normalized, show
-from model.miniature.build.courses import Student, drawn, shown
+from model.miniature.build.courses import Student, drawn, edits_drawn, instructed, shown
 from model.miniature.build.facets import UNTOLD, facets_of, targets_of
 from model.miniature.build.forward import Seen, read, see
 from model.miniature.build.heads import strange
@@ -35,6 +35,7 @@ from model.miniature.sorts import sort_of
 from model.miniature.subject import Subject
 
 Marks = dict[str, float]
+One = TypeVar("One")
 _AT_ONCE = 128
 EASY = (
     "one",
@@ -129,6 +130,24 @@ def condition_told(
 
 
 @torch.no_grad()
+def instruction_told(student: Student, heads: ConditionHeads, number: int, role: str, seed: int) -> Marks:
+    """Of instructions behind the picture that is to be edited: as `condition_told`, of the scene that the edit makes."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    rng = np.random.default_rng([seed, 25])
+    for pairs in _parts(edits_drawn(rng, number, role)):
+        before, after = ([getattr(pair, which) for pair in pairs] for which in ("before", "after"))
+        texts = [pair.instruction for pair in pairs]
+        seen = see(student.model, patchify(np.stack([picture(one, rng) for one in before])))
+        hidden, ends = instructed(student, seen, texts)
+        for answers in heads.tokens.right(hidden, ends, after, texts, before):
+            for name, answer in answers.items():
+                found[name].append(answer)
+        for name, rights in heads.tail.right(hidden, ends, after, texts).items():
+            found[f"{name} at the end"] += rights
+    return _shares(found)
+
+
+@torch.no_grad()
 def clip_finds(clip: open_clip.CLIP, words: PreTrainedTokenizerFast, role: str, seed: int) -> Marks:
     """Retrieval at 1 among 256 distinct scenes, both ways, by plain words and by words of any kind."""
     rng = np.random.default_rng([seed, 23])
@@ -198,8 +217,8 @@ def _group(subject: Subject) -> str:
     return type(subject).__name__.lower()
 
 
-def _parts(subjects: Sequence[Subject]) -> list[Sequence[Subject]]:
-    return [subjects[start : start + _AT_ONCE] for start in range(0, len(subjects), _AT_ONCE)]
+def _parts(examined: Sequence[One]) -> list[Sequence[One]]:
+    return [examined[start : start + _AT_ONCE] for start in range(0, len(examined), _AT_ONCE)]
 
 
 def _shares(found: Mapping[str, Sequence[bool]]) -> Marks:

@@ -57,7 +57,7 @@ OPENINGS: Mapping[tuple[str, bool], str] = {
     ("chat", False): _USER,
     ("chat", True): _USER + _PICTURE,
     ("condition", False): f"<|im_start|>system\n{SYSTEM}<|im_end|>\n{_USER}",
-    ("condition", True): f"<|im_start|>system\n{SYSTEM}<|im_end|>\n{_USER}<image1>{_PICTURE} ",
+    ("condition", True): f"<|im_start|>system\n{SYSTEM}<|im_end|>\n{_USER}<image1>{_PICTURE}",
 }
 TURN = "<|im_end|>\n<|im_start|>assistant\n"
 

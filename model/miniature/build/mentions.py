@@ -46,34 +46,47 @@ class _Mention:
     is_placed: bool  # whether its own place is said; what stands beside another has none
 
 
-def known_by_token(text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
-    """Classes by what is known: (tokens,), UNTOLD where nothing is. `offsets`: the signs of each token of the text."""
+def known_by_token(
+    text: str, scene: Scene, offsets: Sequence[tuple[int, int]], before: Scene | None = None
+) -> dict[str, Tensor]:
+    """Classes by what is known: (tokens,), UNTOLD where nothing is. `offsets`: the signs of each token of the text.
+
+    Of an edit, `scene` is what it makes of `before`: things are spoken of that a picture shows, so where they stand is known
+    though nobody says it.
+    """
     known = {name: torch.full((len(offsets),), UNTOLD) for name in KNOWN}
     mentions = list(_mentions(text))
     for at, mention in enumerate(mentions):
         inside = [place for place, (_, ends) in enumerate(offsets) if mention.shape_at < ends <= mention.ends]
         if not inside:
             continue
-        _tell(known, inside, "", mention, scene, with_cell=False)
-        _tell(known, inside[-1:], "", mention, scene, with_cell=mention.is_placed)
+        standing = scene if before is None else before
+        _tell(known, inside, "", mention, standing, with_cell=False)
+        _tell(known, inside[-1:], "", mention, standing, with_cell=mention.is_placed or before is not None)
         if at:
-            _tell(known, inside[-1:], " before", mentions[at - 1], scene, with_cell=True)
+            _tell(known, inside[-1:], " before", mentions[at - 1], standing, with_cell=True)
     _spell(known, text, scene, offsets)
     return known
 
 
-def lines_in_order(text: str, scene: Scene) -> list[Line]:
-    """As they are spoken of."""
-    return sorted(scene.lines, key=lambda line: text.find(f'"{line.text}"'))
+def lines_in_order(text: str, scene: Scene) -> list[tuple[int, Line]]:
+    """Those that are spoken of, in that order, each with the place of its first sign; of two alike the upper one first."""
+    found: dict[int, Line] = {}
+    for line in scene.lines:
+        begins = text.find(f'"{line.text}"')
+        while begins in found:
+            begins = text.find(f'"{line.text}"', begins + 1)
+        if begins >= 0:
+            found[begins] = line
+    return [(begins + 1, line) for begins, line in sorted(found.items())]
 
 
 def _spell(known: dict[str, Tensor], text: str, scene: Scene, offsets: Sequence[tuple[int, int]]) -> None:
     """Each sign of a line: which, the how manieth, and of the how manieth line."""
-    for number, line in enumerate(lines_in_order(text, scene)):
-        begins = text.find(f'"{line.text}"') + 1
+    for number, (begins, line) in enumerate(lines_in_order(text, scene)):
         for place, (_, ends) in enumerate(offsets):
             at = ends - 1 - begins
-            if 0 <= at < min(len(line.text), MOST_SIGNS) and begins:
+            if 0 <= at < min(len(line.text), MOST_SIGNS):
                 known["sign"][place], known["sign at"][place] = SIGNS.index(line.text[at]), at
                 known["line"][place] = number
 

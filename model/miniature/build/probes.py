@@ -58,9 +58,16 @@ class TokenHeads(nn.Module):
         self._tokenizer = tokenizer
         self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in KNOWN.items()})
 
-    def loss(self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject], texts: Sequence[str]) -> Tensor:
-        """Sum of the mean cross entropies, over the prompts of scenes."""
-        read = list(self._read(hidden, ends, subjects, texts))
+    def loss(
+        self,
+        hidden: Tensor,
+        ends: Tensor,
+        subjects: Sequence[Subject],
+        texts: Sequence[str],
+        before: Sequence[Scene] | None = None,
+    ) -> Tensor:
+        """Sum of the mean cross entropies, over the prompts of scenes. `before`: what each edit begins with."""
+        read = list(self._read(hidden, ends, subjects, texts, before))
         total = hidden.new_zeros(())
         for name, head in self.heads.items():
             wanted = torch.cat([known[name] for _, known in read]) if read else torch.zeros(0)
@@ -71,11 +78,16 @@ class TokenHeads(nn.Module):
         return total
 
     def right(
-        self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject], texts: Sequence[str]
+        self,
+        hidden: Tensor,
+        ends: Tensor,
+        subjects: Sequence[Subject],
+        texts: Sequence[str],
+        before: Sequence[Scene] | None = None,
     ) -> list[dict[str, bool]]:
         """For the prompt of each scene, whether all its tokens tell what they may know of it; only what any may know."""
         answers = []
-        for own, known in self._read(hidden, ends, subjects, texts):
+        for own, known in self._read(hidden, ends, subjects, texts, before):
             told = {name: wanted != UNTOLD for name, wanted in known.items()}
             answers.append(
                 {
@@ -87,14 +99,20 @@ class TokenHeads(nn.Module):
         return answers
 
     def _read(
-        self, hidden: Tensor, ends: Tensor, subjects: Sequence[Subject], texts: Sequence[str]
+        self,
+        hidden: Tensor,
+        ends: Tensor,
+        subjects: Sequence[Subject],
+        texts: Sequence[str],
+        before: Sequence[Scene] | None,
     ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Of the prompt of each scene: the features of its tokens, and what they may know."""
         for row, (subject, text) in enumerate(zip(subjects, texts, strict=True)):
             if isinstance(subject, Scene):
                 offsets = self._tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
                 last = int(ends[row]) - TAIL
-                yield hidden[row, last - len(offsets) : last], known_by_token(text, subject, offsets)
+                standing = None if before is None else before[row]
+                yield hidden[row, last - len(offsets) : last], known_by_token(text, subject, offsets, standing)
 
 
 def gathered(hidden: Tensor, begins: int, ends: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 In a causal model they have read all of it, and they stand at the same places before the picture whatever was asked. Scenes are
 asked for: the first of them tells the ground and what is written down the middle, the next three tell a row of the grid each.
+Of an edit they tell the scene that it makes.
 """
 
 from __future__ import annotations
@@ -89,12 +90,13 @@ def _wanted(scenes: Sequence[Scene], texts: Sequence[str]) -> dict[str, Tensor]:
     wanted |= {name: torch.full((len(scenes), GRID * GRID), number - 1) for name, number in _OF_CELLS.items()}
     for at, (scene, text) in enumerate(zip(scenes, texts, strict=True)):
         wanted["ground"][at] = list(BACKGROUNDS).index(scene.background)
-        for number, line in enumerate(lines_in_order(text, scene)):
+        for line in scene.lines:
             down, place = (" down", (at,)) if line.is_vertical else ("", (at, ROWS.index(line.row)))
             wanted[f"ink{down}"][place] = list(COLOURS).index(line.colour)
             wanted[f"signs{down}"][place] = min(len(line.text), MOST_SIGNS) - 1
-            if not down:
-                wanted["line"][place] = number
+        for number, (_, line) in enumerate(lines_in_order(text, scene)):
+            if not line.is_vertical:
+                wanted["line"][at, ROWS.index(line.row)] = number
         for thing in scene.things:
             wanted["shape"][at, thing.cell] = SHAPES.index(thing.shape)
             wanted["colour"][at, thing.cell] = list(COLOURS).index(thing.colour)

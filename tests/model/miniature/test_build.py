@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from transformers import Qwen2Tokenizer, Qwen3VLForConditionalGeneration
 
 from captioners import CAPTIONERS, Given
 from captioners.verification import verify
+from model.condition import ConditionEncoder
 from model.miniature import emblem, grammar, wording
 from model.miniature.build.checkpoint import SIDE_PX, TOKENS, new_model, new_processor, save
 from model.miniature.build.contrast import ended_tokenizer, new_clip, normalized, save_clip
-from model.miniature.build.facets import FACETS, UNTOLD, facets_of, targets_of
+from model.miniature.build.courses import Student, edits_drawn, instructed
+from model.miniature.build.facets import FACETS, MOST_SIGNS, UNTOLD, facets_of, targets_of
 from model.miniature.build.forward import read, see
 from model.miniature.build.lessons import IGNORED, Lesson, Writer, differing_claim
-from model.miniature.build.mentions import known_by_token
+from model.miniature.build.mentions import known_by_token, lines_in_order
 from model.miniature.build.patches import patchify
 from model.miniature.build.prompts import CAPTION
 from model.miniature.build.tokenizer import world_tokenizer
@@ -30,6 +33,7 @@ from model.miniature.captions import KINDS, captions, texts
 from model.miniature.facts import realms
 from model.miniature.mutation import differences
 from model.miniature.phrasing import phrased
+from model.miniature.scene import Line, Scene
 from model.miniature.sorts import SORTS
 from model.miniature.subject import Subject
 from model.miniature.vocabulary import SHAPES
@@ -119,6 +123,31 @@ def test_rows_are_what_the_processor_would_ask(tokenizer: Qwen2Tokenizer) -> Non
     assert asked[rows.first : rows.first + TOKENS] == [tokenizer.convert_tokens_to_ids("<|image_pad|>")] * TOKENS
     answered = rows.labels[0][rows.labels[0] != IGNORED]
     assert tokenizer.decode(answered) == "A star.<|im_end|>"
+
+
+def test_a_condition_encoder_learns_from_what_it_will_be_asked(
+    tokenizer: Qwen2Tokenizer, model: Qwen3VLForConditionalGeneration, tmp_path: Path
+) -> None:
+    """Prompts alone, and instructions behind a picture: the same tokens, and the same features of them."""
+    from PIL import Image
+
+    save(model, tokenizer, tmp_path / "encoder", tmp_path / "processor")
+    encoder, student = (
+        ConditionEncoder(tmp_path / "encoder", tmp_path / "processor"),
+        Student(model, Writer(tokenizer, "condition")),
+    )
+    _, pixels = pictures(1)
+    with torch.no_grad():
+        hidden, ends = instructed(student, see(model, patchify(pixels)), ["Add a small red star in the center."])
+        rows = student.writer.rows([Lesson("a small red star", "")], pictured=False)
+        alone = read(model, rows.ids, alike=rows.alike)
+    (told,) = encoder.encode(["Add a small red star in the center."], [[Image.fromarray(pixels[0])]])
+    assert torch.allclose(
+        hidden[0, int(ends[0]) - told.runs[-1] : int(ends[0])], told.features_SE[told.runs[0] :], atol=1e-4
+    )
+    (plain,) = encoder.encode(["a small red star"])
+    end = int(rows.ends[0])
+    assert torch.allclose(alone[0, end - len(plain.features_SE) : end], plain.features_SE, atol=1e-4)
 
 
 def test_a_saved_model_is_loaded_by_the_ordinary_path(
@@ -224,6 +253,32 @@ def test_a_token_knows_what_was_said_before_it_and_no_more(tokenizer: Qwen2Token
             int(cell) for cell in known["cell before"] if cell != UNTOLD
         }
         assert cells <= {thing.cell for thing in scene.things}
+
+
+def test_an_instruction_knows_what_its_picture_shows(tokenizer: Qwen2Tokenizer) -> None:
+    rng = np.random.default_rng(6)
+    cells = signs = 0
+    for pair in edits_drawn(rng, 200):
+        assert isinstance(pair.before, grammar.Scene)
+        assert isinstance(pair.after, grammar.Scene)
+        text = pair.instruction
+        offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        known = known_by_token(text, pair.after, offsets, pair.before)
+        told = {int(cell) for cell in known["cell"] if cell != UNTOLD}
+        assert told <= {thing.cell for thing in pair.before.things}
+        cells += len(told)
+        spelled = sum(int(sign) != UNTOLD for sign in known["sign"])
+        assert spelled in {0, *(min(len(line.text), MOST_SIGNS) for line in pair.after.lines)}
+        signs += spelled
+    assert cells > 60
+    assert signs > 60
+
+
+def test_two_lines_alike_are_told_apart() -> None:
+    line = Line(row="top", text="AB", script="latin", colour="red")
+    scene = Scene(background="white", lines=(line, replace(line, row="bottom")))
+    found = lines_in_order('"AB" at the top, "AB" at the bottom', scene)
+    assert [(begins, line.row) for begins, line in found] == [(1, "top"), (18, "bottom")]
 
 
 @given(seeds)

@@ -81,6 +81,9 @@ def test_the_condition_encoder_has_parsed_its_prompt() -> None:
         )
         for facet in (*told, *(f"{name} at once" for name in PLACED)):
             assert marks[facet] >= required(figures, facet), (figures, marks)
+    marks = exam.instruction_told(encoder, heads, NUMBER, ROLE, SEED)
+    for facet in ("size", "colour", "shape", "cell", *(f"{name} at the end" for name in ("ink", "shape", "colour"))):
+        assert marks[facet] >= required("condition, edits", facet), marks
 
 
 def test_pictures_and_words_find_each_other() -> None:
