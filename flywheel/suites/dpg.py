@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import UsageError
-from flywheel.suites.item import Facet, Item, Scored, Seen, Suite, Wanted, mean_of_pictures
+from flywheel.facets import Facet
+from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
 from flywheel.suites.rows import json_lines, need, table
 
 YES = 0.5

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.errors import UsageError
-from flywheel.suites.item import Box, Facet, Item, Scored, Seen, Suite, Wanted, mean_of_labels
+from flywheel.facets import Facet
+from flywheel.suites.item import Box, Item, Scored, Seen, Suite, Wanted, mean_of_labels
 from flywheel.suites.rows import json_lines, need
 
 _CONFIDENT, _CONFIDENT_TO_COUNT, _MOST = 0.3, 0.9, 16

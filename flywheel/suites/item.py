@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from flywheel.facets import Facet
 from flywheel.seeds import stable_hash
-
-
-class Facet(StrEnum):
-    """What can be right or wrong about a picture, each scored apart."""
-
-    OBJECTS = "objects"
-    ATTRIBUTES = "attributes"
-    COUNTS = "counts"
-    RELATIONS = "relations"
-    WORDS = "words"
-    ORDER = "layout and reading order"
-    AESTHETICS = "aesthetics"
-    ARTIFACTS = "artifacts"
-    EDIT_DONE = "edit done"
-    KEPT = "identity kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

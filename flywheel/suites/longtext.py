@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from flywheel.suites.item import Facet, Item, Scored, Seen, Suite, Wanted, mean_of_pictures
+from flywheel.facets import Facet
+from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
 from flywheel.suites.rows import json_lines, need
 
 _ACCENTED = "àâäéèêëîïôöùûüçÀÂÄÉÈÊËÎÏÔÖÙÛÜÇ"  # the published rule's own list

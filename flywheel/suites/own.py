@@ -12,8 +12,9 @@ import re
 from pathlib import Path
 
 from flywheel.errors import UsageError
+from flywheel.facets import Facet
 from flywheel.suites.dpg import YES, shows
-from flywheel.suites.item import Facet, Item, Scored, Seen, Suite, Wanted, mean_of_pictures
+from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
 from flywheel.suites.longtext import in_order, parts
 from flywheel.suites.rows import json_lines, need
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from flywheel.errors import UsageError
 from flywheel.suites import SUITES
 from flywheel.suites.geneval import _where
-from flywheel.suites.item import Box, Facet, Item, Scored, Seen
+from flywheel.facets import Facet
+from flywheel.suites.item import Box, Item, Scored, Seen
 from flywheel.suites.longtext import in_order, parts
 
 
