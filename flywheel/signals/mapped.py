@@ -52,9 +52,10 @@ def read(rows: Iterable[tuple[str, Mapping[str, Any]]], columns: Columns, source
     """One a row. Raises UsageError, naming the place, for a row that says nothing of a picture, or a value that is none."""
     for place, row in rows:
         found = {name: _value(row, name, columns, place) for name in _USUAL}
+        texts: dict[str, Any] = {name: str(found[name]) for name in _TEXTS if found[name] is not None}
         said = Feedback(
             source=source,
-            **{name: str(found[name]) for name in _TEXTS if found[name] is not None},
+            **texts,
             references=tuple(_listed(found["references"])),
             seed=None if found["seed"] is None else _whole(found["seed"], place),
             score=None if found["score"] is None else _score(found["score"], columns.scale, place),

@@ -54,7 +54,7 @@ def scored(item: Item, seen: Seen) -> Scored:
 
     matched: list[Sequence[Box] | None] = []
     for one in item.checks["include"]:
-        name, count, there = one["class"], one["count"], boxes.get(one["class"], ())
+        name, count, there = one["class"], one["count"], boxes.get(one["class"], [])
         facet = Facet.COUNTS if count > 1 else Facet.OBJECTS
         holds = note(facet, len(there) >= count, f"{len(there)} of {count} {name}")
         there = there[:count]
@@ -68,7 +68,7 @@ def scored(item: Item, seen: Seen) -> Scored:
             holds = note(Facet.RELATIONS, stands, f"no {name} {relation} {item.checks['include'][group]['class']}")
         matched.append(there if holds else None)
     for one in item.checks["exclude"]:
-        number = len(boxes.get(one["class"], ()))
+        number = len(boxes.get(one["class"], []))
         note(Facet.COUNTS, number < one["count"], f"{number} {one['class']}, fewer than {one['count']} wanted")
     return Scored(
         score=float(all(facets.values())),

@@ -25,7 +25,7 @@ def load(path: Path) -> list[Item]:
     found = []
     for place, row in json_lines(path):
         texts = need(row, "text", list, place)
-        labels = {name: str(row[name]) for name in ("category", "length") if name in row}
+        labels: dict[str, str] = {name: str(row[name]) for name in ("category", "length") if name in row}
         labels["script"] = "han" if re.search(f"[{_HAN}]", "".join(map(str, texts))) else "latin"
         key, prompt = str(row.get("prompt_id", place)), need(row, "prompt", str, place)
         found.append(
