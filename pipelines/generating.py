@@ -54,12 +54,16 @@ def _plan(workspace: Workspace, generator: Generator, enrolled: Sequence[Enrolle
         for seed in range(seeds)
     ]
     there = _there(workspace, generator.checkpoint_id)
-    requests = [one for key, one in {generator.generation_id(one): one for one in wanted}.items() if key not in there]
+    distinct = list({generator.generation_id(one): one for one in wanted}.values())
+    # Cut first and then left out: in the last digit a picture depends on its neighbours, and a resumed run has the same.
+    batches = [
+        [one for one in batch if generator.generation_id(one) not in there] for batch in batched(distinct, BATCH)
+    ]
     budgets = workspace.config.ingest.budgets
     return Step(
         name=STEP,
         config_hash=config_hash,
-        batches=batched(requests, BATCH),
+        batches=[batch for batch in batches if batch],
         task=Task(
             item="pipelines.decoding:sent_item",
             context=SendContext(budgets=budgets, max_pixels=budgets.max_pixels),
@@ -68,7 +72,7 @@ def _plan(workspace: Workspace, generator: Generator, enrolled: Sequence[Enrolle
             around=partial(drawn, generator=generator),
         ),
         settle=partial(_settle, kept_pictures(workspace), generator, config_hash),
-        total=len(requests),
+        total=sum(map(len, batches)),
         detail={"checkpoint": generator.checkpoint_id},
     )
 

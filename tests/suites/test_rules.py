@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flywheel.errors import UsageError
+from flywheel.facets import Facet
 from flywheel.suites import SUITES
 from flywheel.suites.geneval import _where
-from flywheel.facets import Facet
 from flywheel.suites.item import Box, Item, Scored, Seen
 from flywheel.suites.longtext import in_order, parts
 
