@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,10 +64,10 @@ class Generator:
 
 def generator_of(checkpoint: Checkpoint, changes: Mapping[str, Any]) -> Generator:
     """The checkpoint as it samples by itself, but for the changes. Raises FlywheelError for what is no checkpoint."""
-    from dataclasses import replace
+    from model.sample import scheduler_of
 
-    sampling = replace(_loaded(checkpoint.folder).sampling, **changes)
-    told = json.dumps(asdict(sampling), sort_keys=True)
+    _, usual = scheduler_of(checkpoint.folder)
+    told = json.dumps(asdict(replace(usual, **changes)), sort_keys=True)
     return Generator(checkpoint_id=checkpoint.checkpoint_id, folder=checkpoint.folder, sampler_json=told)
 
 
