@@ -13,7 +13,7 @@ import pyarrow as pa
 from flywheel.images.sandbox import Sandbox
 from flywheel.records import Failure, Locator, Status
 from flywheel.schemas import TABLES
-from flywheel.suites.figures import Figure, Judged, figures
+from flywheel.suites.figures import SCORE, Figure, Judged, figures
 from flywheel.suites.item import Item, Scored
 from flywheel.workspace import Workspace
 from pipelines.decoding import SendContext
@@ -26,7 +26,6 @@ from pipelines.suites import enrolled
 
 STEP = "evaluate"
 LAW = ("judged", "quarantined", "rejected")
-SCORE = "score"  # the facet that is a suite's own figure
 BATCH = 64  # pictures; our choice
 
 

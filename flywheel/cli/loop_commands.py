@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from flywheel.cli.app import DEFAULT, AsJson, ExecutorOption, Printer, Where, app, emit, open_workspace, progress, table
+from flywheel.cli.app import DEFAULT, AsJson, ExecutorOption, Where, app, emit, open_workspace, progress, table
+from flywheel.suites.figures import SCORE, Figure
 
 
 @app.command()
@@ -48,11 +50,20 @@ def evaluate(
         "figures": [asdict(one) for one in found.figures],
     }
 
-    def lines(say: Printer) -> None:
-        rows = [
-            [one.slice, one.facet, f"{one.mean:.3f}", f"{one.low:.3f} to {one.high:.3f}", one.prompts, one.pictures]
-            for one in found.figures
-        ]
-        table(f"{checkpoint}, by {judge.version}", ["of", "facet", "right", "95 %", "prompts", "pictures"], rows)
+    emit(as_json, document, lambda say: _print(f"{checkpoint}, by {judge.version}", found.figures))
 
-    emit(as_json, document, lines)
+
+def _print(title: str, found: Sequence[Figure]) -> None:
+    """A row a slice: the suite's own figure with its interval, then each facet's mean."""
+    facets = list(dict.fromkeys(one.facet for one in found if one.facet != SCORE))
+    by_slice: dict[str, dict[str, Figure]] = {}
+    for one in found:
+        by_slice.setdefault(one.slice, {})[one.facet] = one
+    rows = []
+    for name, of in by_slice.items():
+        score = of[SCORE]
+        means = [f"{of[facet].mean:.3f}" if facet in of else "" for facet in facets]
+        rows.append(
+            [name, score.prompts, score.pictures, f"{score.mean:.3f}", f"{score.low:.2f}–{score.high:.2f}", *means]
+        )
+    table(title, ["of", "prompts", "pictures", "right", "95 %", *facets], rows)
