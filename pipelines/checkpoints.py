@@ -52,6 +52,12 @@ def checkpoint_named(workspace: Workspace, name: str) -> Checkpoint:
     return found[0]
 
 
+def checkpoint_served(workspace: Workspace, name: str, url: str) -> Checkpoint:
+    """A model behind an endpoint: its name is all that is known of it."""
+    checkpoint_id = stable_hash(["served", name], 32)
+    return _known(workspace, Checkpoint(checkpoint_id=checkpoint_id, name=name, place=url, autoencoder_id=""))
+
+
 def checkpoints(workspace: Workspace) -> list[Checkpoint]:
     rows = workspace.query(
         'SELECT checkpoint_id, name, place, autoencoder_id FROM checkpoints ORDER BY "at", checkpoint_id'

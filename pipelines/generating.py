@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -21,14 +20,13 @@ from flywheel.workspace import Workspace
 from pipelines.decoding import SendContext
 from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor, Task
-from pipelines.generators import Generator, Request
+from pipelines.generators import Generator, Request, generation_id
 from pipelines.pictures import Kept, kept_pictures
 from pipelines.suites import Enrolled
 
 STEP = "generate"
 LAW = ("drawn", "quarantined", "rejected")
 BATCH = 32  # pictures; our choice
-_DRAWING = Lock()  # one network a process: its threads use every core already
 
 
 def generate(
@@ -54,10 +52,10 @@ def _plan(workspace: Workspace, generator: Generator, enrolled: Sequence[Enrolle
         for seed in range(seeds)
     ]
     there = _there(workspace, generator.checkpoint_id)
-    distinct = list({generator.generation_id(one): one for one in wanted}.values())
+    distinct = list({generation_id(generator, one): one for one in wanted}.values())
     # Cut first and then left out: in the last digit a picture depends on its neighbours, and a resumed run has the same.
     batches = [
-        [one for one in batch if generator.generation_id(one) not in there] for batch in batched(distinct, BATCH)
+        [one for one in batch if generation_id(generator, one) not in there] for batch in batched(distinct, BATCH)
     ]
     budgets = workspace.config.ingest.budgets
     return Step(
@@ -95,8 +93,7 @@ def drawn(requests: Sequence[Request], sandbox: Sandbox[Any, Any], generator: Ge
         else:
             alike[len(whole)].append((at, whole))
     for group in alike.values():
-        with _DRAWING:
-            pictures = generator.drawn([requests[at] for at, _ in group], [seen for _, seen in group])
+        pictures = generator.drawn([requests[at] for at, _ in group], [seen for _, seen in group])
         for (at, _), picture in zip(group, pictures, strict=True):
             answers[at] = picture
     return [one for one in answers if one is not None]
@@ -108,7 +105,7 @@ def _settle(kept: Kept, generator: Generator, config_hash: str, batch: Batch, an
     for request, answer in zip(batch, answers, strict=True):
         failure = answer if isinstance(answer, Failure) else None
         status = failure.status if failure else Status.OK
-        done.append((generator.generation_id(request), request.attempt, status, failure))
+        done.append((generation_id(generator, request), request.attempt, status, failure))
         counts.update({"in": 1, str(status) if failure else "drawn": 1})
         if failure is None:
             generations.append(_generation(generator, request, content_id(answer)))
@@ -121,7 +118,7 @@ def _settle(kept: Kept, generator: Generator, config_hash: str, batch: Batch, an
 
 def _generation(generator: Generator, request: Request, image_id: str) -> dict[str, Any]:
     return {
-        "generation_id": generator.generation_id(request),
+        "generation_id": generation_id(generator, request),
         "checkpoint_id": generator.checkpoint_id,
         "item_id": request.item_id,
         "prompt": request.prompt,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from flywheel.errors import UsageError
 from flywheel.workspace import Workspace
 from pipelines import evaluating, generating
-from pipelines.checkpoints import BUNDLED, checkpoint_named, checkpoints
+from pipelines.checkpoints import BUNDLED, checkpoint_named, checkpoint_served, checkpoints
 from pipelines.evaluating import Evaluation, evaluate
 from pipelines.executors import Answers, Batch, Task, executor
 from pipelines.executors.local import LocalExecutor
-from pipelines.generators import Generator, generator_of
+from pipelines.generators import Generator, local_generator, served_generator
 from pipelines.judges import CheckerJudge
 from pipelines.judging import init_workspace
 from pipelines.suites import items_of
+from tests.encoders.model_server import ModelServer, Reply
 
 JUDGE, SUITE = CheckerJudge(name="A"), "miniature:L1,L4"
 
@@ -32,7 +37,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def rough(workspace: Workspace) -> Generator:
     """The bundled model in two steps: what it draws does not matter here."""
-    return generator_of(checkpoint_named(workspace, BUNDLED), {"steps": 2, "guidance": 1.0})
+    return local_generator(checkpoint_named(workspace, BUNDLED), {"steps": 2, "guidance": 1.0})
 
 
 def examined(workspace: Workspace, number: int = 3, seeds: int = 2, run: LocalExecutor | None = None) -> Evaluation:
@@ -122,3 +127,23 @@ def test_a_role_that_trains_is_not_examined_on() -> None:
 def test_what_is_no_checkpoint_is_refused(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match="no checkpoint 'nobody': give bundled, a folder"):
         checkpoint_named(workspace, "nobody")
+
+
+def test_an_endpoint_draws_what_its_checkpoint_is_asked(workspace: Workspace) -> None:
+    def draws(body: dict[str, Any], before: int) -> Reply:
+        held = io.BytesIO()
+        Image.new("RGB", (96, 96), (body["seed"] * 20, 0, 0)).save(held, "PNG")
+        return 200, {"data": [{"b64_json": base64.b64encode(held.getvalue()).decode()}]}
+
+    server = ModelServer(draws, model="theirs").start()
+    try:
+        served = checkpoint_served(workspace, "theirs", server.url)
+        budgets = workspace.config.ingest.budgets
+        generator = served_generator(served, budgets, width_px=96, height_px=96, steps=None, guidance=None)
+        items = items_of("miniature:L1", 2, "triage")
+        found = evaluate(workspace, generator, items, JUDGE, executor("local", 1), quiet, seeds=3)
+    finally:
+        server.stop()
+    assert [step.counts.get("in") for step in found.steps] == [6, 6]
+    assert workspace.query("SELECT count(*) AS n FROM pictures")["n"].to_pylist() == [3]  # equal pictures are one
+    assert {one.facet for one in found.figures if one.slice == "all"} >= {"score", "objects"}
