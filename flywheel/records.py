@@ -47,6 +47,7 @@ class Reason(StrEnum):
     FORGOTTEN = "forgotten"
     OUT_OF_DOMAIN = "out_of_domain"
     CAPTION_REFUSED = "caption_refused"
+    GENERATION_REFUSED = "generation_refused"
     # quarantined: worth another try
     DECODER_DIED = "decoder_died"
     DECODER_TIMED_OUT = "decoder_timed_out"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
     FETCH_FAILED = "fetch_failed"
     SCORER_FAILED = "scorer_failed"
     CAPTION_FAILED = "caption_failed"
+    GENERATION_FAILED = "generation_failed"
 
     @property
     def retryable(self) -> bool:
@@ -72,6 +74,7 @@ _RETRYABLE = frozenset(
         Reason.FETCH_FAILED,
         Reason.SCORER_FAILED,
         Reason.CAPTION_FAILED,
+        Reason.GENERATION_FAILED,
     }
 )
 

@@ -202,7 +202,7 @@ class ImageModel:
         )
         if network.config.context_in_dim != condition.channels or network.config.in_channels != vae.config.z_dim:
             raise FlywheelError(f"{folder}: network, condition encoder and autoencoder are not of one model")
-        flow, sampling = _flow_from(folder / "scheduler" / "scheduler_config.json")
+        flow, sampling = scheduler_of(folder)
         return cls(
             condition=condition, network=network.eval(), vae=vae.eval(), flow=flow, sampling=sampling, device=device
         )
@@ -274,7 +274,9 @@ def _scheduler(flow: Flow, sampling: Sampling) -> dict[str, object]:
     }
 
 
-def _flow_from(path: Path) -> tuple[Flow, Sampling]:
+def scheduler_of(folder: Path) -> tuple[Flow, Sampling]:
+    """How a model is sampled by itself, without loading it. Raises FlywheelError where its folder does not say."""
+    path = folder / "scheduler" / "scheduler_config.json"
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
         if "flow" in read:

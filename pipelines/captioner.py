@@ -69,7 +69,8 @@ def model_from(served: Served) -> VisionLanguageModel:
         from flywheel.encoders.vlm_local import local_vlm
 
         return local_vlm(served.folder)
-    from flywheel.encoders.vlm_server import ServerSettings, ServerVlm
+    from flywheel.encoders.server import ServerSettings
+    from flywheel.encoders.vlm_server import ServerVlm
 
     return ServerVlm(
         ServerSettings(

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import httpx
 
-from flywheel.encoders.vlm_server import served_models
+from flywheel.encoders.server import served_models
 from flywheel.encoders.vlm_serving import amiss, serve_line, serve_lines
 from flywheel.errors import FlywheelError
 from flywheel.workspace import Workspace

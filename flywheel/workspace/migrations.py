@@ -21,13 +21,19 @@ class Migration:
     tables: tuple[TableSpec, ...]
 
 
-_NEW_IN = {2: ("embeddings", "tags"), 3: ("failures",)}  # tables that came with a later format than the first
+# Tables that came with a later format than the first.
+_NEW_IN = {
+    2: ("embeddings", "tags"),
+    3: ("failures",),
+    4: ("checkpoints", "suite_items", "pictures", "generations", "evaluations"),
+}
 _LATER = frozenset(name for names in _NEW_IN.values() for name in names)
 
 MIGRATIONS: Sequence[Migration] = (
     Migration(1, "the core tables", tuple(spec for name, spec in TABLES.items() if name not in _LATER)),
     Migration(2, "vectors, tags, kinds of captions", tuple(TABLES[name] for name in (*_NEW_IN[2], "alignment"))),
     Migration(3, "failures", tuple(TABLES[name] for name in _NEW_IN[3])),
+    Migration(4, "checkpoints and what they drew", tuple(TABLES[name] for name in _NEW_IN[4])),
 )
 
 FORMAT = MIGRATIONS[-1].number

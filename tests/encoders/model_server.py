@@ -1,4 +1,4 @@
-"""A small real HTTP server that speaks chat.completions and misbehaves on demand."""
+"""A small real HTTP server that speaks as OpenAI-style ones do and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class ModelServer:
     def __init__(self, script: Script = echo, model: str = "m", slow_s: float = 0.0) -> None:
         self.script, self.model, self.slow_s = script, model, slow_s
         self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -71,8 +72,11 @@ class ModelServer:
                 self._send(200, {"data": [{"id": outer.model}]})
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                data = self.rfile.read(int(self.headers["Content-Length"]))
+                is_json = self.headers["Content-Type"].startswith("application/json")
+                body = json.loads(data) if is_json else {"form": data}
                 with outer._lock:
+                    outer.paths.append(self.path)
                     before = len(outer.bodies)
                     outer.bodies.append(body)
                     outer.at_once += 1

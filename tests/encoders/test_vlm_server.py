@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from flywheel.encoders.server import ServerSettings
 from flywheel.encoders.vlm import Ask, Refused, Told
-from flywheel.encoders.vlm_server import ServerSettings, ServerVlm
+from flywheel.encoders.vlm_server import ServerVlm
 from flywheel.errors import FlywheelError, ServerDown, UsageError
 
 sys.path.insert(0, str(Path(__file__).parent))

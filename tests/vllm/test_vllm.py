@@ -17,9 +17,10 @@ from jsonschema import Draft202012Validator
 
 from benchmarks.vllm_server import MODEL
 from captioners import CAPTIONERS
+from flywheel.encoders.server import ServerSettings
 from flywheel.encoders.vlm import Ask, Refused, Told
 from flywheel.encoders.vlm_local import local_vlm
-from flywheel.encoders.vlm_server import ServerSettings, ServerVlm
+from flywheel.encoders.vlm_server import ServerVlm
 from flywheel.workspace import Workspace
 from model.miniature.sorts import SORTS
 from pipelines import captioning

@@ -1,0 +1,89 @@
+"""Checkpoints: folders of weights under an id of their content, so that a figure belongs to what it was measured on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from flywheel.errors import UsageError
+from flywheel.schemas import TABLES
+from flywheel.seeds import stable_hash
+from flywheel.sums import sha256_of
+from flywheel.workspace import Workspace, runs
+
+STEP = "checkpoint"
+BUNDLED = "bundled"
+_WEIGHTS = (".safetensors", ".json")
+_PARTS = ("transformer", "vae", "text_encoder", "scheduler")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """`place`: a folder as diffusers has them. `autoencoder_id`: of the decoder and encoder alone."""
+
+    checkpoint_id: str
+    name: str
+    place: str
+    autoencoder_id: str
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.place)
+
+
+def checkpoint_named(workspace: Workspace, name: str) -> Checkpoint:
+    """The bundled one, a folder, or one that the workspace knows by name or by how its id begins.
+
+    A folder that is new is written down. Raises UsageError where there is none, or several.
+    """
+    if name == BUNDLED:
+        from model.bundled import NAME, bundled_model
+
+        return _known(workspace, _of_folder(bundled_model(), NAME))
+    if Path(name, "model_index.json").is_file():
+        return _known(workspace, _of_folder(Path(name).resolve(), Path(name).resolve().name))
+    found = [one for one in checkpoints(workspace) if one.name == name or one.checkpoint_id.startswith(name)]
+    if len(found) != 1:
+        what = "no checkpoint" if not found else f"{len(found)} checkpoints are called"
+        raise UsageError(f"{what} {name!r}: give {BUNDLED}, a folder with a model_index.json, or a known one's id")
+    return found[0]
+
+
+def checkpoint_served(workspace: Workspace, name: str, url: str) -> Checkpoint:
+    """A model behind an endpoint: its name is all that is known of it."""
+    checkpoint_id = stable_hash(["served", name], 32)
+    return _known(workspace, Checkpoint(checkpoint_id=checkpoint_id, name=name, place=url, autoencoder_id=""))
+
+
+def checkpoints(workspace: Workspace) -> list[Checkpoint]:
+    rows = workspace.query(
+        'SELECT checkpoint_id, name, place, autoencoder_id FROM checkpoints ORDER BY "at", checkpoint_id'
+    )
+    return [Checkpoint(**row) for row in rows.to_pylist()]
+
+
+def _of_folder(folder: Path, name: str) -> Checkpoint:
+    sums = {part: _sums(folder / part) for part in _PARTS}
+    return Checkpoint(
+        checkpoint_id=stable_hash(sums, 32), name=name, place=str(folder), autoencoder_id=stable_hash(sums["vae"], 32)
+    )
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix in _WEIGHTS and path.is_file()]
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+
+
+def _known(workspace: Workspace, checkpoint: Checkpoint) -> Checkpoint:
+    """The same weights elsewhere are the same checkpoint: where they lie now counts."""
+    if checkpoint.checkpoint_id not in {one.checkpoint_id for one in checkpoints(workspace)}:
+        run = runs.start(workspace, STEP, detail={"checkpoint": checkpoint.checkpoint_id})
+        with run.recorded({}):
+            row = asdict(checkpoint) | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+            rows = pa.Table.from_pylist([row], schema=TABLES["checkpoints"].schema)
+            workspace.tables.append("checkpoints", rows, run_id=run.run_id)
+        run.end("finished", {"checkpoints": 1})
+    return checkpoint

@@ -1,0 +1,149 @@
+"""A checkpoint is examined once on each prompt and seed, whatever happens on the way."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from flywheel.errors import UsageError
+from flywheel.workspace import Workspace
+from pipelines import evaluating, generating
+from pipelines.checkpoints import BUNDLED, checkpoint_named, checkpoint_served, checkpoints
+from pipelines.evaluating import Evaluation, evaluate
+from pipelines.executors import Answers, Batch, Task, executor
+from pipelines.executors.local import LocalExecutor
+from pipelines.generators import Generator, local_generator, served_generator
+from pipelines.judges import CheckerJudge
+from pipelines.judging import init_workspace
+from pipelines.suites import items_of
+from tests.encoders.model_server import ModelServer, Reply
+
+JUDGE, SUITE = CheckerJudge(name="A"), "miniature:L1,L4"
+
+
+def quiet(step: str, done: int, total: int | None, counts: object) -> None: ...
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return init_workspace(str(tmp_path / "workspace"))
+
+
+def rough(workspace: Workspace) -> Generator:
+    """The bundled model in two steps: what it draws does not matter here."""
+    return local_generator(checkpoint_named(workspace, BUNDLED), {"steps": 2, "guidance": 1.0})
+
+
+def examined(workspace: Workspace, number: int = 3, seeds: int = 2, run: LocalExecutor | None = None) -> Evaluation:
+    items = items_of(SUITE, number, "triage")
+    return evaluate(workspace, rough(workspace), items, JUDGE, run or executor("local", 1), quiet, seeds=seeds)
+
+
+def tables(workspace: Workspace) -> dict[str, list[dict[str, object]]]:
+    """All that an evaluation leaves, but for where packs lie."""
+    keys = {
+        "generations": "generation_id",
+        "evaluations": "generation_id, facet, repeat",
+        "pictures": "image_id",
+        "suite_items": "item_id",
+    }
+    columns = {"pictures": "image_id, width_px, height_px"}
+    return {
+        name: workspace.query(f"SELECT {columns.get(name, '*')} FROM {name} ORDER BY {key}").to_pylist()
+        for name, key in keys.items()
+    }
+
+
+def test_nothing_is_drawn_or_judged_twice(workspace: Workspace) -> None:
+    first = examined(workspace)
+    assert [step.counts.get("in") for step in first.steps] == [12, 12]
+    again = examined(workspace)
+    assert [step.run_id for step in again.steps] == [None, None]
+    assert again.figures == first.figures
+    more = examined(workspace, seeds=3)
+    assert [step.counts.get("in") for step in more.steps] == [6, 6]
+    (checkpoint,) = checkpoints(workspace)
+    assert checkpoint_named(workspace, checkpoint.checkpoint_id[:8]) == checkpoint
+
+
+def test_pictures_are_kept_and_belong_to_no_pool(workspace: Workspace) -> None:
+    examined(workspace)
+    assert workspace.query("SELECT count(*) AS n FROM images")["n"].to_pylist() == [0]
+    sizes = workspace.query("SELECT DISTINCT width_px, height_px FROM pictures").to_pylist()
+    assert sizes == [{"width_px": 96, "height_px": 96}]
+    figures = {(one.slice, one.facet): one for one in examined(workspace).figures}
+    assert figures["level L4", "words"].prompts == 3
+    assert ("level L1", "words") not in figures
+
+
+class Dies(LocalExecutor):
+    """Ends the run behind so many micro-batches, as a kill does: after payloads, before what follows."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(1)
+        self._left = after
+
+    def map(
+        self, task: Task | None, batches: Iterable[Batch], on_wait: Callable[[], None]
+    ) -> Iterator[tuple[Batch, Answers]]:
+        for answered in super().map(task, batches, on_wait):
+            if not self._left:
+                raise KeyboardInterrupt
+            self._left -= 1
+            yield answered
+
+
+@pytest.mark.parametrize("after", [0, 2, 5])
+def test_a_killed_evaluation_goes_on_to_the_same_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    for step in (generating, evaluating):
+        monkeypatch.setattr(step, "BATCH", 3)
+    whole, torn = (init_workspace(str(tmp_path / name)) for name in ("whole", "torn"))
+    examined(whole, number=2)
+    with pytest.raises(KeyboardInterrupt):
+        examined(torn, number=2, run=Dies(after))
+    examined(torn, number=2)
+    assert tables(torn) == tables(whole)
+
+
+@pytest.mark.parametrize("suite", ["nothing", "geneval:", "miniature:L9", "own.jsonl"])
+def test_what_is_no_suite_is_refused(suite: str) -> None:
+    with pytest.raises(UsageError, match=r"no suite and no file|no level"):
+        items_of(suite, None, "triage")
+
+
+def test_a_role_that_trains_is_not_examined_on() -> None:
+    with pytest.raises(UsageError, match="no role 'train' to examine on"):
+        items_of("miniature", 1, "train")
+
+
+def test_what_is_no_checkpoint_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match="no checkpoint 'nobody': give bundled, a folder"):
+        checkpoint_named(workspace, "nobody")
+
+
+def test_an_endpoint_draws_what_its_checkpoint_is_asked(workspace: Workspace) -> None:
+    def draws(body: dict[str, Any], before: int) -> Reply:
+        held = io.BytesIO()
+        Image.new("RGB", (96, 96), (body["seed"] * 20, 0, 0)).save(held, "PNG")
+        return 200, {"data": [{"b64_json": base64.b64encode(held.getvalue()).decode()}]}
+
+    server = ModelServer(draws, model="theirs").start()
+    try:
+        served = checkpoint_served(workspace, "theirs", server.url)
+        budgets = workspace.config.ingest.budgets
+        generator = served_generator(served, budgets, width_px=96, height_px=96, steps=None, guidance=None)
+        items = items_of("miniature:L1", 2, "triage")
+        found = evaluate(workspace, generator, items, JUDGE, executor("local", 1), quiet, seeds=3)
+    finally:
+        server.stop()
+    assert [step.counts.get("in") for step in found.steps] == [6, 6]
+    assert workspace.query("SELECT count(*) AS n FROM pictures")["n"].to_pylist() == [3]  # equal pictures are one
+    assert {one.facet for one in found.figures if one.slice == "all"} >= {"score", "objects"}
