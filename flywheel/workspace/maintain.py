@@ -61,7 +61,7 @@ def vacuum(workspace: Workspace, name: str, pinned: set[int], files_before: int,
 
 
 def unreferenced_packs(workspace: Workspace, pinned: Mapping[str, set[int]], older_than_s: float) -> list[str]:
-    """Packs (paths in the workspace) that no image refers to, neither now nor in a pinned version.
+    """Packs (paths in the workspace) that no image or picture refers to, neither now nor in a pinned version.
 
     They were written for a micro-batch that never completed, or their images were retracted.
     """
@@ -69,7 +69,8 @@ def unreferenced_packs(workspace: Workspace, pinned: Mapping[str, set[int]], old
     old = [stored for stored in workspace.store.list("packs") if stored.mtime_ns < limit_ns]
     if not old:
         return []
-    used = set(workspace.query("SELECT DISTINCT uri FROM images WHERE contains(uri, '/packs/')")["uri"].to_pylist())
+    placed = " UNION ".join(f"SELECT uri FROM {name} WHERE contains(uri, '/packs/')" for name in purge.PLACED)
+    used = set(workspace.query(placed)["uri"].to_pylist())
     for version in pinned.get("images", ()):
         used |= _places_at(workspace, version)
     return [_path(workspace, stored) for stored in old if stored.uri not in used]

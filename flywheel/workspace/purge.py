@@ -25,6 +25,7 @@ _LISTS = ("reference_ids",)
 # Tombstones must go on naming what is forgotten; the sighting of an image that stays may since show another.
 _KEPT_TABLES = frozenset({"tombstones"})
 _KEPT_COLUMNS = frozenset({("images", "source_id")})
+PLACED = ("images", "pictures")  # tables whose rows say where bytes lie
 _OWNERS = {"pairs": "pair_id", "captions": "caption_id", "alignment": "caption_id"}
 
 
@@ -93,13 +94,14 @@ def rewrite_pack(workspace: Workspace, path: str, image_ids: Collection[str], *,
     """Replace a pack by one without the images: new pack, new locators in one commit, then the old one goes."""
     uri = workspace.store.uri_of(path)
     placed = packs.rewrite_without(workspace.store, uri, image_ids)
-    here = workspace.query("SELECT image_id FROM images JOIN pack USING (uri)", pack=pa.table({"uri": [uri]}))
-    moved = [
-        {"image_id": image_id, "uri": at.uri, "member": at.member, "offset": at.offset, "length": at.length}
-        for image_id in here["image_id"].to_pylist()
-        if (at := placed.get(image_id)) is not None
-    ]
-    workspace.tables.update_rows("images", moved, key="image_id", run_id=run_id)
+    for name in PLACED:
+        here = workspace.query(f"SELECT image_id FROM {name} JOIN pack USING (uri)", pack=pa.table({"uri": [uri]}))
+        moved = [
+            {"image_id": image_id, "uri": at.uri, "member": at.member, "offset": at.offset, "length": at.length}
+            for image_id in here["image_id"].to_pylist()
+            if (at := placed.get(image_id)) is not None
+        ]
+        workspace.tables.update_rows(name, moved, key="image_id", run_id=run_id)
     workspace.store.delete(path)
 
 

@@ -12,8 +12,12 @@ import pytest
 from PIL import Image
 
 from flywheel.errors import UsageError
+from flywheel.records import Locator
+from flywheel.seeds import content_id
 from flywheel.workspace import Workspace
-from pipelines import evaluating, generating
+from flywheel.workspace.purge import rewrite_pack
+from flywheel.workspace.storage import read_locator
+from pipelines import evaluating, generating, upkeep
 from pipelines.checkpoints import BUNDLED, checkpoint_named, checkpoint_served, checkpoints
 from pipelines.evaluating import Evaluation, evaluate
 from pipelines.executors import Answers, Batch, Task, executor
@@ -22,6 +26,7 @@ from pipelines.generators import Generator, local_generator, served_generator
 from pipelines.judges import CheckerJudge
 from pipelines.judging import init_workspace
 from pipelines.suites import items_of
+from pipelines.upkeep import maintain
 from tests.encoders.model_server import ModelServer, Reply
 
 JUDGE, SUITE = CheckerJudge(name="A"), "miniature:L1,L4"
@@ -80,6 +85,20 @@ def test_pictures_are_kept_and_belong_to_no_pool(workspace: Workspace) -> None:
     figures = {(one.slice, one.facet): one for one in examined(workspace).figures}
     assert figures["level L4", "words"].prompts == 3
     assert ("level L1", "words") not in figures
+
+
+def test_upkeep_and_forgetting_leave_the_pictures(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    examined(workspace, number=2)
+    monkeypatch.setattr(upkeep, "GRACE_S", -1.0)
+    assert maintain(workspace, dry_run=False)["packs"] == []
+    rows = workspace.query('SELECT image_id, uri, member, "offset", length FROM pictures').to_pylist()
+    gone, kept = rows[0], rows[1:]
+    rewrite_pack(workspace, workspace.store.relpath_of(gone["uri"]), [gone["image_id"]], run_id="test")
+    for row in kept:
+        place = workspace.query(
+            f"SELECT uri, member, \"offset\", length FROM pictures WHERE image_id = '{row['image_id']}'"
+        ).to_pylist()[0]
+        assert content_id(read_locator(Locator.of(place))) == row["image_id"]
 
 
 class Dies(LocalExecutor):
