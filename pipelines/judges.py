@@ -136,6 +136,11 @@ def judge_of(workspace: Workspace, suite: str, role: str) -> Judge:
         raise UsageError(
             f"suite {suite} is judged by a vision-language model: `flywheel doctor` prints the line that mends it"
         )
+    if captioner.style == "brief":
+        raise UsageError(
+            f"suite {suite} is of the world outside, and {captioner.name} knows the rendered one alone: use a workspace of "
+            "the profile cpu or full, with a server as `flywheel doctor` names it"
+        )
     return LookingJudge(served=captioner.served)
 
 

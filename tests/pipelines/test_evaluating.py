@@ -23,7 +23,7 @@ from pipelines.evaluating import Evaluation, evaluate
 from pipelines.executors import Answers, Batch, Task, executor
 from pipelines.executors.local import LocalExecutor
 from pipelines.generators import Generator, local_generator, served_generator
-from pipelines.judges import CheckerJudge
+from pipelines.judges import CheckerJudge, judge_of
 from pipelines.judging import init_workspace
 from pipelines.suites import items_of
 from pipelines.upkeep import maintain
@@ -141,6 +141,11 @@ def test_what_is_no_suite_is_refused(suite: str) -> None:
 def test_a_role_that_trains_is_not_examined_on() -> None:
     with pytest.raises(UsageError, match="no role 'train' to examine on"):
         items_of("miniature", 1, "train")
+
+
+def test_who_knows_the_rendered_world_alone_judges_nothing_else(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match="knows the rendered one alone"):
+        judge_of(workspace, "geneval", "triage")
 
 
 def test_what_is_no_checkpoint_is_refused(workspace: Workspace) -> None:
