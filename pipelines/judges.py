@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flywheel.encoders.vlm import Ask, Refused
+from flywheel.encoders.vlm import Ask, Refused, Told
 from flywheel.errors import UsageError
 from flywheel.records import Failure, Reason
 from flywheel.seeds import stable_hash
@@ -102,18 +102,19 @@ class LookingJudge:
             asks.append(
                 self._ask(picture, _LOCATE.format(classes=" and every ".join(wanted.classes)), _BOXES, 800, repeat)
             )
-        told = []
-        for answer in model_from(self.served).answers(asks, lambda said: None) if asks else []:
-            if isinstance(answer, Refused):
-                return Failure(Reason.SCORER_FAILED, answer.detail)
-            try:
-                told.append(json.loads(answer.text))
-            except json.JSONDecodeError:
-                return Failure(Reason.SCORER_FAILED, f"{self.served.name} gave no JSON")
-        answers = {
-            question: float(one["answer"] == "yes") for question, one in zip(wanted.questions, told, strict=False)
-        }
-        boxes = _boxes(wanted.classes, told[-1]) if wanted.classes else {}
+        told = model_from(self.served).answers(asks, lambda said: None) if asks else []
+        refused = next((one for one in told if isinstance(one, Refused)), None)
+        if refused is not None:
+            return Failure(Reason.SCORER_FAILED, refused.detail)
+        try:
+            read = [json.loads(one.text) for one in told if isinstance(one, Told)]
+            answers = {
+                question: float(one["answer"] == "yes") for question, one in zip(wanted.questions, read, strict=False)
+            }
+            boxes = _boxes(wanted.classes, read[-1]) if wanted.classes else {}
+        except (ValueError, KeyError, TypeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            return Failure(Reason.SCORER_FAILED, f"{self.served.name} does not answer as it was asked to ({what})")
         return Seen(answers=answers, boxes=boxes, lines=_lines(picture) if wanted.reads else ())
 
     def _ask(self, picture: bytes, prompt: str, schema: Mapping[str, Any], tokens: int, repeat: int) -> Ask:
