@@ -21,10 +21,10 @@ from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace
 from pipelines.asking import CaptionItem, Written, caption_id, captioned
 from pipelines.captioner import Captioner, captioner_of
-from pipelines.decoding import SendContext
 from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
-from pipelines.executors import Answers, Batch, Executor, Task
+from pipelines.executors import Answers, Batch, Executor
 from pipelines.profiles import recipe_of
+from pipelines.sending import sending_task
 from pipelines.sheet import sheet_views
 
 STEP = "caption"
@@ -61,17 +61,12 @@ def _missing(workspace: Workspace) -> str:
 
 def _plan(workspace: Workspace, captioner: Captioner, kinds: Sequence[str], retry: bool) -> Step:
     items = list(_lacking(workspace, captioner, kinds, retry))
-    budgets = workspace.config.ingest.budgets
     return Step(
         name=STEP,
         config_hash=config_hash_of({kind: captioner.version(kind) for kind in kinds}),
         batches=batched(items, BATCH),
-        task=Task(
-            item="pipelines.decoding:sent_item",
-            context=SendContext(budgets=budgets, max_pixels=captioner.max_pixels),
-            memory_bytes=budgets.child_memory_bytes,
-            item_s=budgets.decode_s,
-            around=partial(captioned, captioner=captioner),
+        task=sending_task(
+            workspace.config.ingest.budgets, partial(captioned, captioner=captioner), captioner.max_pixels
         ),
         settle=partial(_settle, captioner),
         total=sum(len(item.kinds) for item in items),

@@ -16,12 +16,12 @@ from flywheel.schemas import TABLES
 from flywheel.suites.figures import SCORE, Figure, Judged, figures
 from flywheel.suites.item import Item, Scored
 from flywheel.workspace import Workspace
-from pipelines.decoding import SendContext
 from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
-from pipelines.executors import Answers, Batch, Executor, Task
+from pipelines.executors import Answers, Batch, Executor
 from pipelines.generating import generate
 from pipelines.generators import Generator
 from pipelines.judges import Judge
+from pipelines.sending import sending_task
 from pipelines.suites import enrolled
 
 STEP = "evaluate"
@@ -87,18 +87,11 @@ def _plan(
         for look in _pictures(workspace, generator, items, seeds, repeat)
         if (look.generation_id, repeat) not in known
     ]
-    budgets = workspace.config.ingest.budgets
     return Step(
         name=STEP,
         config_hash=config_hash_of({"judge": judge.version}),
         batches=batched(looks, BATCH),
-        task=Task(
-            item="pipelines.decoding:sent_item",
-            context=SendContext(budgets=budgets, max_pixels=budgets.max_pixels),
-            memory_bytes=budgets.child_memory_bytes,
-            item_s=budgets.decode_s,
-            around=partial(judged, judge=judge),
-        ),
+        task=sending_task(workspace.config.ingest.budgets, partial(judged, judge=judge)),
         settle=partial(_settle, judge),
         total=len(looks),
         detail={"judge": judge.version, "checkpoint": generator.checkpoint_id},

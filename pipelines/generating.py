@@ -17,11 +17,11 @@ from flywheel.records import Failure, Status
 from flywheel.schemas import TABLES
 from flywheel.seeds import content_id
 from flywheel.workspace import Workspace
-from pipelines.decoding import SendContext
 from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
-from pipelines.executors import Answers, Batch, Executor, Task
+from pipelines.executors import Answers, Batch, Executor
 from pipelines.generators import Generator, Request, generation_id
 from pipelines.pictures import Kept, kept_pictures
+from pipelines.sending import sending_task
 from pipelines.suites import Enrolled
 
 STEP = "generate"
@@ -57,18 +57,11 @@ def _plan(workspace: Workspace, generator: Generator, enrolled: Sequence[Enrolle
     batches = [
         [one for one in batch if generation_id(generator, one) not in there] for batch in batched(distinct, BATCH)
     ]
-    budgets = workspace.config.ingest.budgets
     return Step(
         name=STEP,
         config_hash=config_hash,
         batches=[batch for batch in batches if batch],
-        task=Task(
-            item="pipelines.decoding:sent_item",
-            context=SendContext(budgets=budgets, max_pixels=budgets.max_pixels),
-            memory_bytes=budgets.child_memory_bytes,
-            item_s=budgets.decode_s,
-            around=partial(drawn, generator=generator),
-        ),
+        task=sending_task(workspace.config.ingest.budgets, partial(drawn, generator=generator)),
         settle=partial(_settle, kept_pictures(workspace), generator, config_hash),
         total=sum(map(len, batches)),
         detail={"checkpoint": generator.checkpoint_id},
