@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipelines.executors import Answers, Batch, Executor
 from pipelines.generating import generate
 from pipelines.generators import Generator
 from pipelines.judges import Judge
+from pipelines.lacking import attempts
 from pipelines.sending import sending_task
 from pipelines.suites import enrolled
 
@@ -81,15 +82,17 @@ def _plan(
         f"SELECT generation_id, repeat FROM evaluations WHERE judge = {_quoted(judge.version)} AND facet = '{SCORE}'"
     )
     known = set(zip(there["generation_id"].to_pylist(), there["repeat"].to_pylist(), strict=True))
+    config_hash = config_hash_of({"judge": judge.version})
+    tried = attempts(workspace, STEP, config_hash)
     looks = [
-        look
+        replace(look, attempt=1 + tried.get(look.subject_id, 0))
         for repeat in range(repeats)
         for look in _pictures(workspace, generator, items, seeds, repeat)
         if (look.generation_id, repeat) not in known
     ]
     return Step(
         name=STEP,
-        config_hash=config_hash_of({"judge": judge.version}),
+        config_hash=config_hash,
         batches=batched(looks, BATCH),
         task=sending_task(workspace.config.ingest.budgets, partial(judged, judge=judge)),
         settle=partial(_settle, judge),

@@ -48,6 +48,8 @@ _TO_DO: Mapping[Reason, str] = {
     Reason.OUT_OF_DOMAIN: "the weights of this profile do not know such pictures: name others (`flywheel doctor`), then embed again",
     Reason.CAPTION_REFUSED: "see what the server answers to this picture: nothing else helps",
     Reason.CAPTION_FAILED: f"{_RETRY} with other seeds; the detail says what its last caption failed",
+    Reason.GENERATION_REFUSED: "see what the endpoint answers to this prompt: nothing else helps",
+    Reason.GENERATION_FAILED: "the next `flywheel evaluate` asks again",
     Reason.DECODER_TIMED_OUT: f"{_RETRY}; where it needs longer, raise [ingest] decode_s in flywheel.toml first",
     Reason.CONTENT_CHANGED: f"bring the original back as it was (`flywheel verify` lists such files), then {_RETRY}",
     Reason.FETCH_TIMED_OUT: f"{_RETRY}; where it needs longer, raise [ingest] fetch_s in flywheel.toml first",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from flywheel.workspace import Workspace
 from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows
 from pipelines.executors import Answers, Batch, Executor
 from pipelines.generators import Generator, Request, generation_id
+from pipelines.lacking import attempts
 from pipelines.pictures import Kept, kept_pictures
 from pipelines.sending import sending_task
 from pipelines.suites import Enrolled
@@ -51,11 +53,16 @@ def _plan(workspace: Workspace, generator: Generator, enrolled: Sequence[Enrolle
         for one in enrolled
         for seed in range(seeds)
     ]
-    there = _there(workspace, generator.checkpoint_id)
+    there, tried = _there(workspace, generator.checkpoint_id), attempts(workspace, STEP, config_hash)
     distinct = list({generation_id(generator, one): one for one in wanted}.values())
     # Cut first and then left out: in the last digit a picture depends on its neighbours, and a resumed run has the same.
     batches = [
-        [one for one in batch if generation_id(generator, one) not in there] for batch in batched(distinct, BATCH)
+        [
+            replace(one, attempt=1 + tried.get(key, 0))
+            for one in batch
+            if (key := generation_id(generator, one)) not in there
+        ]
+        for batch in batched(distinct, BATCH)
     ]
     return Step(
         name=STEP,

@@ -42,6 +42,15 @@ def lacking(
     ]
 
 
+def attempts(workspace: Workspace, step: str, config_hash: str) -> dict[str, int]:
+    """How often each subject was tried; those that never were are not there."""
+    rows = workspace.query(
+        f"SELECT subject_id, max(attempt) AS attempt FROM outcomes WHERE step = '{step}' "
+        f"AND config_hash = '{config_hash}' GROUP BY 1"
+    ).to_pydict()
+    return dict(zip(rows["subject_id"], rows["attempt"], strict=True))
+
+
 def ended(items: Sequence[MeasureItem], answers: Sequence[object], good: str) -> tuple[list[EndedRow], Counter[str]]:
     """How each item ended, and the counts of the conservation law; `good` is what an answer counts as."""
     done: list[EndedRow] = []

@@ -171,3 +171,25 @@ def test_an_endpoint_draws_what_its_checkpoint_is_asked(workspace: Workspace) ->
     assert [step.counts.get("in") for step in found.steps] == [6, 6]
     assert workspace.query("SELECT count(*) AS n FROM pictures")["n"].to_pylist() == [3]  # equal pictures are one
     assert {one.facet for one in found.figures if one.slice == "all"} >= {"score", "objects"}
+
+
+def test_what_an_endpoint_fumbles_is_asked_for_again(workspace: Workspace) -> None:
+    held = io.BytesIO()
+    Image.new("RGB", (96, 96)).save(held, "PNG")
+    picture = 200, {"data": [{"b64_json": base64.b64encode(held.getvalue()).decode()}]}
+    server = ModelServer(lambda body, before: (400, {"error": {"message": "not now"}}), model="theirs").start()
+    try:
+        served = checkpoint_served(workspace, "theirs", server.url)
+        budgets = workspace.config.ingest.budgets
+        generator = served_generator(served, budgets, width_px=96, height_px=96, steps=None, guidance=None)
+        items = items_of("miniature:L1", 2, "triage")
+        for _ in range(2):
+            found = evaluate(workspace, generator, items, JUDGE, executor("local", 1), quiet)
+            assert (found.steps[0].counts["rejected"], found.figures) == (2, ())
+        server.script = lambda body, before: picture
+        assert evaluate(workspace, generator, items, JUDGE, executor("local", 1), quiet).steps[0].counts["drawn"] == 2
+    finally:
+        server.stop()
+    rows = workspace.query("SELECT attempt, status FROM outcomes WHERE step = 'generate' ORDER BY subject_id, attempt")
+    assert rows["attempt"].to_pylist() == [1, 2, 3] * 2
+    assert rows["status"].to_pylist() == ["rejected", "rejected", "ok"] * 2
