@@ -74,7 +74,7 @@ def write(
     for again in range(captioner.asks):
         asked = list(_open(shown, found))
         asks = [_ask(shown[at], kind, captioner, again) for at, kind in asked]
-        for (at, kind), answer in zip(asked, model.answers(asks, _waiting), strict=True):
+        for (at, kind), answer in zip(asked, model.answers(asks, waiting), strict=True):
             if isinstance(answer, Refused):
                 reason = Reason.CAPTION_FAILED if answer.again else Reason.CAPTION_REFUSED
                 found[at][kind] = Failure(reason, answer.detail)
@@ -84,7 +84,7 @@ def write(
     return [dict(one) for one in found]
 
 
-def _waiting(said: str) -> None:
+def waiting(said: str) -> None:
     """Told about once a second; said now and then."""
     global _said_at
     if time.monotonic() - _said_at > _SAID_EVERY_S:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from flywheel.encoders.vlm import Refused
 from flywheel.records import Budgets, Failure, Locator, Reason
 from flywheel.seeds import stable_hash
+from pipelines.asking import waiting
 from pipelines.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class ServedGenerator:
             Drawing(prompt=one.prompt, seed=one.seed, references=tuple(own), **sampler)
             for one, own in zip(requests, references, strict=True)
         ]
-        told = _client(self.url, self.model, self.budgets).drawn(asked, lambda said: None)
+        told = _client(self.url, self.model, self.budgets).drawn(asked, waiting)
         return [_refused(one) if isinstance(one, Refused) else one for one in told]
 
 

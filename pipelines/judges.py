@@ -21,6 +21,7 @@ from flywheel.workspace import Workspace
 from model.miniature.suite import CHECKER_OF, CHECKERS
 from model.miniature.suite import NAME as MINIATURE
 from model.miniature.suite import scored as miniature_scored
+from pipelines.asking import waiting
 from pipelines.captioner import Served, captioner_of, model_from
 
 REPEATED_AT = 0.7  # the temperature of a second look: without chance it would be the first again; our choice
@@ -102,7 +103,7 @@ class LookingJudge:
             asks.append(
                 self._ask(picture, _LOCATE.format(classes=" and every ".join(wanted.classes)), _BOXES, 800, repeat)
             )
-        told = model_from(self.served).answers(asks, lambda said: None) if asks else []
+        told = model_from(self.served).answers(asks, waiting) if asks else []
         refused = next((one for one in told if isinstance(one, Refused)), None)
         if refused is not None:
             return Failure(Reason.SCORER_FAILED, refused.detail)

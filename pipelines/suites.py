@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from flywheel.errors import UsageError
-from flywheel.records import Locator
+from flywheel.images.header import read_header
+from flywheel.records import Budgets, Failure, Locator
 from flywheel.schemas import TABLES
 from flywheel.seeds import content_id
 from flywheel.suites import SUITES
@@ -45,21 +46,28 @@ def items_of(named: str, number: int | None, role: str) -> list[Item]:
         chosen = [one.strip() for one in rest.split(",") if one.strip()] or list(levels.LEVELS)
         return miniature_items(chosen, number or 64, role)
     if kind in SUITES and rest:
-        return SUITES[kind].load(Path(rest))[:number]
+        return _of_file(kind, Path(rest), number)
     if Path(named).is_file():
-        return SUITES["own"].load(Path(named))[:number]
+        return _of_file("own", Path(named), number)
     known = ", ".join([MINIATURE, *(f"{name}:FILE" for name in SUITES)])
     raise UsageError(f"{named}: no suite and no file; there are {known}, or a JSONL file of your own")
+
+
+def _of_file(kind: str, path: Path, number: int | None) -> list[Item]:
+    found = SUITES[kind].load(path)[:number]
+    if not found:
+        raise UsageError(f"{path}: no prompt is in it")
+    return found
 
 
 def enrolled(workspace: Workspace, items: Sequence[Item]) -> list[Enrolled]:
     """Items in the tables, each once; references are kept beside them. Raises UsageError for a reference that is none."""
     kept = kept_pictures(workspace)
-    read = {path: _bytes(path) for one in items for path in one.references}
+    read = {path: _bytes(path, workspace.config.ingest.budgets) for one in items for path in one.references}
     new_pictures = kept.added(list(read.values()))
     known = set(workspace.query("SELECT item_id FROM suite_items")["item_id"].to_pylist())
     new = {one.item_id: one for one in items if one.item_id not in known}
-    if new:
+    if new or new_pictures.num_rows:
         run = runs.start(workspace, STEP, detail={"suites": sorted({one.suite for one in new.values()})})
         with run.recorded({}):
             workspace.tables.append("pictures", new_pictures, run_id=run.run_id)
@@ -90,8 +98,16 @@ def _places(workspace: Workspace) -> dict[str, Reference]:
     return {row["image_id"]: Reference(image_id=row["image_id"], locator=Locator.of(row)) for row in rows}
 
 
-def _bytes(path: str) -> bytes:
+def _bytes(path: str, budgets: Budgets) -> bytes:
+    """Of a picture within the budgets. Raises UsageError for anything else."""
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read(budgets.max_bytes + 1)
     except OSError as error:
         raise UsageError(f"{path}: a reference that cannot be read: {error.strerror}") from error
+    if len(data) > budgets.max_bytes:
+        raise UsageError(f"{path}: a reference of more than {budgets.max_bytes} bytes")
+    header = read_header(data, budgets)
+    if isinstance(header, Failure):
+        raise UsageError(f"{path}: a reference that is no picture: {header.detail}")
+    return data

@@ -25,7 +25,7 @@ from pipelines.executors.local import LocalExecutor
 from pipelines.generators import Generator, local_generator, served_generator
 from pipelines.judges import CheckerJudge, judge_of
 from pipelines.judging import init_workspace
-from pipelines.suites import items_of
+from pipelines.suites import enrolled, items_of
 from pipelines.upkeep import maintain
 from tests.encoders.model_server import ModelServer, Reply
 
@@ -193,3 +193,27 @@ def test_what_an_endpoint_fumbles_is_asked_for_again(workspace: Workspace) -> No
     rows = workspace.query("SELECT attempt, status FROM outcomes WHERE step = 'generate' ORDER BY subject_id, attempt")
     assert rows["attempt"].to_pylist() == [1, 2, 3] * 2
     assert rows["status"].to_pylist() == ["rejected", "rejected", "ok"] * 2
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("", "no prompt is in it"),
+        ('{"prompt": "x", "references": ["gone.png"]}', "cannot be read"),
+        ('{"prompt": "x", "references": ["own.jsonl"]}', "is no picture"),
+    ],
+)
+def test_a_suite_that_cannot_be_drawn_is_refused(workspace: Workspace, tmp_path: Path, row: str, says: str) -> None:
+    (tmp_path / "own.jsonl").write_text(row)
+    with pytest.raises(UsageError, match=says):
+        enrolled(workspace, items_of(str(tmp_path / "own.jsonl"), None, "triage"))
+
+
+def test_a_reference_that_is_another_picture_now_is_kept_too(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text('{"prompt": "make it blue", "references": ["it.png"]}')
+    seen = set()
+    for colour in ("red", "green"):
+        Image.new("RGB", (96, 96), colour).save(tmp_path / "it.png")
+        (one,) = enrolled(workspace, items_of(str(tmp_path / "own.jsonl"), None, "triage"))
+        seen.add(one.references[0].image_id)
+    assert len(seen) == 2
