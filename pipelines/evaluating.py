@@ -68,6 +68,7 @@ def evaluate(
     Raises what its steps raise: AnotherDriver, DiskReserve, ConservationError, ServerDown, UsageError.
     """
     known = enrolled(workspace, items)
+    items = [one.item for one in known]
     drawn = generate(workspace, generator, known, seeds, executor, progress)
     looks = 1 if judge.is_certain else repeats
     judged = drive(workspace, partial(_plan, workspace, generator, items, seeds, judge, looks), executor, LAW, progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,14 @@ def enrolled(workspace: Workspace, items: Sequence[Item]) -> list[Enrolled]:
     kept = kept_pictures(workspace)
     read = {path: _bytes(path, workspace.config.ingest.budgets) for one in items for path in one.references}
     new_pictures = kept.added(list(read.values()))
+    items = [_by_content(one, read) for one in items]
     known = set(workspace.query("SELECT item_id FROM suite_items")["item_id"].to_pylist())
     new = {one.item_id: one for one in items if one.item_id not in known}
     if new or new_pictures.num_rows:
         run = runs.start(workspace, STEP, detail={"suites": sorted({one.suite for one in new.values()})})
         with run.recorded({}):
             workspace.tables.append("pictures", new_pictures, run_id=run.run_id)
-            rows = [_row(one, read) for one in new.values()]
+            rows = [_row(one) for one in new.values()]
             table = pa.Table.from_pylist(rows, schema=TABLES["suite_items"].schema)
             workspace.tables.append("suite_items", table, run_id=run.run_id)
         run.end("finished", {"items": len(new)})
@@ -81,13 +82,20 @@ def enrolled(workspace: Workspace, items: Sequence[Item]) -> list[Enrolled]:
     ]
 
 
-def _row(item: Item, read: Mapping[str, bytes]) -> dict[str, Any]:
+def _by_content(item: Item, read: Mapping[str, bytes]) -> Item:
+    """What it begins with is part of what is asked: the same file with another picture is another item."""
+    if not item.references:
+        return item
+    return replace(item, checks={**item.checks, "references": [content_id(read[path]) for path in item.references]})
+
+
+def _row(item: Item) -> dict[str, Any]:
     return {
         "item_id": item.item_id,
         "suite": item.suite,
         "key": item.key,
         "prompt": item.prompt,
-        "reference_ids": [content_id(read[path]) for path in item.references],
+        "reference_ids": item.checks.get("references", []),
         "labels_json": json.dumps(dict(item.labels), sort_keys=True, ensure_ascii=False),
         "checks_json": json.dumps(dict(item.checks), sort_keys=True, ensure_ascii=False),
     }

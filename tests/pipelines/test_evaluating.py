@@ -215,5 +215,7 @@ def test_a_reference_that_is_another_picture_now_is_kept_too(workspace: Workspac
     for colour in ("red", "green"):
         Image.new("RGB", (96, 96), colour).save(tmp_path / "it.png")
         (one,) = enrolled(workspace, items_of(str(tmp_path / "own.jsonl"), None, "triage"))
-        seen.add(one.references[0].image_id)
-    assert len(seen) == 2
+        seen.add((one.item.item_id, one.references[0].image_id))
+    assert len({item_id for item_id, _ in seen}) == len({image_id for _, image_id in seen}) == 2
+    kept = workspace.query("SELECT item_id, reference_ids[1] AS image_id FROM suite_items").to_pylist()
+    assert {(row["item_id"], row["image_id"]) for row in kept} == seen
