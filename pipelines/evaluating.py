@@ -20,7 +20,7 @@ from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batc
 from pipelines.executors import Answers, Batch, Executor
 from pipelines.generating import generate
 from pipelines.generators import Generator
-from pipelines.judges import Judge
+from pipelines.judges import Judge, Shown
 from pipelines.lacking import attempts
 from pipelines.sending import sending_task
 from pipelines.suites import enrolled
@@ -124,10 +124,14 @@ def _pictures(workspace: Workspace, generator: Generator, items: Sequence[Item],
 
 def judged(looks: Sequence[Look], sandbox: Sandbox[Any, Any], judge: Judge) -> list[Scored | Failure]:
     """What a worker does with a micro-batch: pictures from its child, verdicts from the judge."""
-    return [
-        picture if isinstance(picture, Failure) else judge.scored(look.item, picture, look.repeat)
-        for look, picture in zip(looks, sandbox.run(looks), strict=True)
+    pictures = list(sandbox.run(looks))
+    shown = [
+        Shown(item=look.item, picture=picture, repeat=look.repeat)
+        for look, picture in zip(looks, pictures, strict=True)
+        if not isinstance(picture, Failure)
     ]
+    found = iter(judge.scored(shown))
+    return [picture if isinstance(picture, Failure) else next(found) for picture in pictures]
 
 
 def _settle(judge: Judge, batch: Batch, answers: Answers) -> Settled:

@@ -16,7 +16,7 @@ from flywheel.errors import UsageError
 from flywheel.records import Failure, Reason
 from flywheel.seeds import stable_hash
 from flywheel.suites import SUITES
-from flywheel.suites.item import Box, Item, Scored, Seen, Wanted
+from flywheel.suites.item import Box, Item, Scored, Seen
 from flywheel.workspace import Workspace
 from model.miniature.suite import CHECKER_OF, CHECKERS
 from model.miniature.suite import NAME as MINIATURE
@@ -50,6 +50,15 @@ _BOXES = {
 _LOCATE = "Locate every {classes} in the image. For each give its label, its main color and its bbox_2d in JSON."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A picture (encoded) of an item, and the how manieth look at it this is."""
+
+    item: Item
+    picture: bytes
+    repeat: int = 0
+
+
 class Judge(Protocol):
     @property
     def version(self) -> str:
@@ -61,7 +70,9 @@ class Judge(Protocol):
         """Whether looking twice is seeing the same twice."""
         ...
 
-    def scored(self, item: Item, picture: bytes, repeat: int) -> Scored | Failure: ...
+    def scored(self, shown: Sequence[Shown]) -> list[Scored | Failure]:
+        """In the order shown."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +86,13 @@ class CheckerJudge:
     def version(self) -> str:
         return f"checker {self.name}"
 
-    def scored(self, item: Item, picture: bytes, repeat: int) -> Scored | Failure:
+    def scored(self, shown: Sequence[Shown]) -> list[Scored | Failure]:
         from PIL import Image
 
-        return miniature_scored(item, Image.open(io.BytesIO(picture)).convert("RGB"), CHECKERS[self.name])
+        checker = CHECKERS[self.name]
+        return [
+            miniature_scored(one.item, Image.open(io.BytesIO(one.picture)).convert("RGB"), checker) for one in shown
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,40 +106,46 @@ class LookingJudge:
     def version(self) -> str:
         return f"{self.served.name}/{stable_hash([_YES_OR_NO, _BOXES, _LOCATE], 8)}"
 
-    def scored(self, item: Item, picture: bytes, repeat: int) -> Scored | Failure:
-        suite = SUITES[item.suite]
-        seen = self._seen(suite.wanted(item), picture, repeat)
-        return seen if isinstance(seen, Failure) else suite.scored(item, seen)
+    def scored(self, shown: Sequence[Shown]) -> list[Scored | Failure]:
+        asks = [self._asks(one) for one in shown]
+        flat = [ask for own in asks for ask in own]
+        told = iter(model_from(self.served).answers(flat, waiting) if flat else [])
+        return [self._judged(one, [next(told) for _ in own]) for one, own in zip(shown, asks, strict=True)]
 
-    def _seen(self, wanted: Wanted, picture: bytes, repeat: int) -> Seen | Failure:
-        asks = [self._ask(picture, question, _YES_OR_NO, 16, repeat) for question in wanted.questions]
+    def _asks(self, one: Shown) -> list[Ask]:
+        """Questions first, then where things are."""
+        wanted = SUITES[one.item.suite].wanted(one.item)
+        asks = [self._ask(one, question, _YES_OR_NO, 16) for question in wanted.questions]
         if wanted.classes:
-            asks.append(
-                self._ask(picture, _LOCATE.format(classes=" and every ".join(wanted.classes)), _BOXES, 800, repeat)
-            )
-        told = model_from(self.served).answers(asks, waiting) if asks else []
-        refused = next((one for one in told if isinstance(one, Refused)), None)
+            asks.append(self._ask(one, _LOCATE.format(classes=" and every ".join(wanted.classes)), _BOXES, 800))
+        return asks
+
+    def _judged(self, one: Shown, told: Sequence[Told | Refused]) -> Scored | Failure:
+        suite = SUITES[one.item.suite]
+        wanted = suite.wanted(one.item)
+        refused = next((answer for answer in told if isinstance(answer, Refused)), None)
         if refused is not None:
             return Failure(Reason.SCORER_FAILED, refused.detail)
         try:
-            read = [json.loads(one.text) for one in told if isinstance(one, Told)]
+            read = [json.loads(answer.text) for answer in told if isinstance(answer, Told)]
             answers = {
-                question: float(one["answer"] == "yes") for question, one in zip(wanted.questions, read, strict=False)
+                asked: float(said["answer"] == "yes") for asked, said in zip(wanted.questions, read, strict=False)
             }
             boxes = _boxes(wanted.classes, read[-1]) if wanted.classes else {}
         except (ValueError, KeyError, TypeError) as error:
             what = f"{type(error).__name__}: {error}"
             return Failure(Reason.SCORER_FAILED, f"{self.served.name} does not answer as it was asked to ({what})")
-        return Seen(answers=answers, boxes=boxes, lines=_lines(picture) if wanted.reads else ())
+        lines = _lines(one.picture) if wanted.reads else ()
+        return suite.scored(one.item, Seen(answers=answers, boxes=boxes, lines=lines))
 
-    def _ask(self, picture: bytes, prompt: str, schema: Mapping[str, Any], tokens: int, repeat: int) -> Ask:
+    def _ask(self, one: Shown, prompt: str, schema: Mapping[str, Any], tokens: int) -> Ask:
         return Ask(
-            image=picture,
+            image=one.picture,
             prompt=prompt,
             schema=schema,
             max_tokens=tokens,
-            temperature=REPEATED_AT if repeat else 0.0,
-            seed=repeat,
+            temperature=REPEATED_AT if one.repeat else 0.0,
+            seed=one.repeat,
         )
 
 

@@ -16,7 +16,7 @@ from flywheel.records import Failure, Reason
 from flywheel.suites import SUITES
 from flywheel.suites.item import Item, Scored
 from pipelines.captioner import Served
-from pipelines.judges import LookingJudge
+from pipelines.judges import LookingJudge, Shown
 from tests.encoders.model_server import ModelServer, Reply, says
 
 
@@ -53,12 +53,12 @@ def test_questions_are_asked_one_by_one(server: ModelServer, tmp_path: Path) -> 
         return says(json.dumps({"answer": "yes" if red else "no"}))
 
     server.script = answers
-    found = judge(server).scored(item, picture(), 0)
+    (found,) = judge(server).scored([Shown(item=item, picture=picture())])
     assert isinstance(found, Scored)
     assert found.facets == {Facet.ATTRIBUTES: 1.0, Facet.COUNTS: 0.0}
     assert found.why == ("Are there two?",)
     assert {body["temperature"] for body in server.bodies} == {0.0}
-    judge(server).scored(item, picture(), 1)
+    judge(server).scored([Shown(item=item, picture=picture(), repeat=1)])
     assert {body["temperature"] for body in server.bodies[2:]} == {0.7}  # or a second look would be the first
 
 
@@ -71,7 +71,7 @@ def test_things_are_located_with_their_colours(server: ModelServer, tmp_path: Pa
         {"label": "tree", "color": "green", "bbox_2d": [0, 0, 5, 5]},
     ]
     server.script = lambda body, before: says(json.dumps(boxes))
-    found = judge(server).scored(item, picture(), 0)
+    (found,) = judge(server).scored([Shown(item=item, picture=picture())])
     assert isinstance(found, Scored)
     assert found.score == 1
     assert "every dog and every cat" in server.bodies[0]["messages"][0]["content"][-1]["text"]
@@ -83,6 +83,15 @@ def test_things_are_located_with_their_colours(server: ModelServer, tmp_path: Pa
 def test_who_does_not_answer_has_not_judged(server: ModelServer, tmp_path: Path, reply: Reply) -> None:
     item = loaded(tmp_path, "own", {"prompt": "a cat"})
     server.script = lambda body, before: reply
-    found = judge(server).scored(item, picture(), 0)
+    (found,) = judge(server).scored([Shown(item=item, picture=picture())])
     assert isinstance(found, Failure)
     assert found.reason is Reason.SCORER_FAILED
+
+
+def test_a_micro_batch_is_asked_at_once(server: ModelServer, tmp_path: Path) -> None:
+    item = loaded(tmp_path, "own", {"prompt": "a cat"})
+    server.slow_s = 0.05
+    server.script = lambda body, before: says(json.dumps({"answer": "yes"}))
+    found = judge(server).scored([Shown(item=item, picture=picture())] * 8)
+    assert [one.score for one in found if isinstance(one, Scored)] == [1.0] * 8
+    assert server.most_at_once > 1
