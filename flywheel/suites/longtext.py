@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def load(path: Path) -> list[Item]:
     for place, row in json_lines(path):
         texts = need(row, "text", list, place)
         labels: dict[str, str] = {name: str(row[name]) for name in ("category", "length") if name in row}
-        labels["script"] = "han" if re.search(f"[{_HAN}]", "".join(map(str, texts))) else "latin"
+        labels["script"] = "han" if is_han(map(str, texts)) else "latin"
         key, prompt = str(row.get("prompt_id", place)), need(row, "prompt", str, place)
         found.append(
             Item(suite="longtext", key=key, prompt=prompt, labels=labels, checks={"texts": [str(one) for one in texts]})
@@ -54,16 +54,24 @@ def scored(item: Item, seen: Seen) -> Scored:
 SUITE = Suite(says="long texts, by what can be read", load=load, wanted=wanted, scored=scored, total=mean_of_pictures)
 
 
+def is_han(texts: Iterable[str]) -> bool:
+    return re.search(f"[{_HAN}]", "".join(texts)) is not None
+
+
 def parts(text: str, han: bool) -> list[str]:
     """What is counted: signs, or words in lower case."""
-    plain = _UNCOUNTED.sub("", text)
-    return [sign for sign in plain if not sign.isspace()] if han else plain.lower().split()
+    counted = _UNCOUNTED.sub("", text)
+    return [sign for sign in counted if not sign.isspace()] if han else counted.lower().split()
+
+
+def plain(text: str, han: bool) -> str:
+    """All that is counted of it, in one string."""
+    return ("" if han else " ").join(parts(text, han))
 
 
 def in_order(texts: Sequence[str], lines: Sequence[str], han: bool) -> float:
     """Of all pairs of texts, the share of which both can be read, the earlier one first; 1 where there is one text alone."""
-    joint = "" if han else " "
-    read = joint.join(parts(" ".join(lines), han))
-    places = [read.find(joint.join(parts(text, han))) for text in texts]
+    read = plain(" ".join(lines), han)
+    places = [read.find(plain(text, han)) for text in texts]
     pairs = list(combinations(places, 2))
     return sum(0 <= one < other for one, other in pairs) / len(pairs) if pairs else 1.0

@@ -8,14 +8,13 @@ Only `prompt` must be there; without words and questions the whole prompt is the
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from flywheel.errors import UsageError
 from flywheel.facets import Facet
 from flywheel.suites.dpg import YES, shows
 from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
-from flywheel.suites.longtext import in_order, parts
+from flywheel.suites.longtext import in_order, is_han, plain
 from flywheel.suites.rows import json_lines, need
 
 _FIELDS = frozenset({"prompt", "words", "questions", "slices", "references", "key"})
@@ -55,10 +54,9 @@ def scored(item: Item, seen: Seen) -> Scored:
         facets.setdefault(facet, []).append(float(holds))
         why += [] if holds else [ask]
     if texts := item.checks["words"]:
-        han = re.search("[\u4e00-\u9fa5]", "".join(texts)) is not None
-        joint = "" if han else " "
-        read = joint.join(parts(" ".join(seen.lines), han))
-        lost = [text for text in texts if joint.join(parts(text, han)) not in read]
+        han = is_han(texts)
+        read = plain(" ".join(seen.lines), han)
+        lost = [text for text in texts if plain(text, han) not in read]
         facets[Facet.WORDS] = [1 - len(lost) / len(texts)]
         facets[Facet.ORDER] = [in_order(texts, seen.lines, han)]
         why += lost
