@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+BAR = 0.5  # a score below it is bad; our choice
+SCORE = "score"  # stands beside the facets for the picture as a whole: a suite's own figure, a thumb
+
 
 class Facet(StrEnum):
     """What can be right or wrong about a picture, each scored apart."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from flywheel.facets import SCORE
 from flywheel.images.sandbox import Sandbox
 from flywheel.records import Failure, Locator, Status
 from flywheel.schemas import TABLES
-from flywheel.suites.figures import SCORE, Figure, Judged, figures
+from flywheel.suites.figures import Figure, Judged, figures
 from flywheel.suites.item import Item, Scored
 from flywheel.workspace import Workspace
 from pipelines.engine import EndedRow, Progress, Settled, Step, StepReport, batched, config_hash_of, drive, outcome_rows

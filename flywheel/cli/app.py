@@ -124,6 +124,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register themselves on `ap
     report_commands,
     search_commands,
     train_commands,
+    triage_commands,
     up_commands,
     workspace_commands,
 )

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from flywheel.cli.app import DEFAULT, AsJson, ExecutorOption, Where, app, emit, open_workspace, progress, table
+from flywheel.cli.app import DEFAULT, AsJson, ExecutorOption, Printer, Where, app, emit, open_workspace, progress, table
 from flywheel.errors import UsageError
-from flywheel.suites.figures import SCORE, Figure
+from flywheel.facets import SCORE
+from flywheel.suites.figures import Figure
 
 _ENDPOINT_PX = 1024  # what is asked of an endpoint where nobody says; the release's own size
 
@@ -41,6 +42,7 @@ def evaluate(
 ) -> None:
     """Draw a suite's prompts and score them, facet by facet. Run again, it does only what is new."""
     from pipelines.checkpoints import checkpoint_named, checkpoint_served
+    from pipelines.collecting import collect
     from pipelines.evaluating import evaluate
     from pipelines.executors import executor as executor_named
     from pipelines.generators import Generator, local_generator, served_generator
@@ -74,8 +76,14 @@ def evaluate(
         "steps": [step.document() for step in found.steps],
         "figures": [asdict(one) for one in found.figures],
     }
+    collected = collect(opened)
+    document["collected"] = asdict(collected)
 
-    emit(as_json, document, lambda say: _print(f"{checkpoint}, by {judge.version}", found.figures))
+    def lines(say: Printer) -> None:
+        _print(f"{checkpoint}, by {judge.version}", found.figures)
+        say(f"{collected.failures} failures in {collected.modes} modes; next: flywheel triage")
+
+    emit(as_json, document, lines)
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:

@@ -10,48 +10,64 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flywheel.facets import Facet
+from flywheel.facets import BAR, SCORE, Facet
 from flywheel.signals.feedback import Feedback
 
-BAR = 0.5  # below it a score is bad; our choice
 _KNOWN_BY = 20  # pictures, of which others were heard too, before a rater is judged; our choice
 _AGREES = 0.6  # share of them on which a rater must side with most others: a coin is below it; our choice
+_UNTOLD = 0.5  # how bad is what was put behind every other of its prompt: nobody says; our choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failing:
-    """A picture that failed. `said`: who was heard, one each; `bad`: the share of them that find it bad. `severity` 0..1."""
+class Spoken:
+    """A picture that was spoken of. `said`: who was heard, one each; `bad`: the share of them that find it bad.
+
+    `means`: of what was asked, the facets and SCORE for the whole, 0 for bad to 1 for good.
+    """
 
     said: tuple[Feedback, ...]
-    facets: tuple[Facet, ...]
     bad: float
-    severity: float
+    means: Mapping[str, float]
 
     @property
     def first(self) -> Feedback:
         return self.said[0]
 
+    @property
+    def facets(self) -> tuple[Facet, ...]:
+        """Those that fail."""
+        return tuple(facet for facet in Facet if self.means.get(facet, 1.0) < BAR)
 
-def failing(feedback: Iterable[Feedback]) -> list[Failing]:
-    """Pictures that most find bad, in whole or in a facet; in the order in which they were spoken of."""
+    @property
+    def is_last(self) -> bool:
+        """Whether it was put behind every other of its prompt, and nothing else was said."""
+        return not self.means and any(one.rank == 0 for one in self.said)
+
+    @property
+    def fails(self) -> bool:
+        return self.is_last or self.bad > BAR or any(mean < BAR for mean in self.means.values())
+
+    @property
+    def severity(self) -> float:
+        """0..1; of what was asked, the worst."""
+        return _UNTOLD if self.is_last else 1 - min(self.means.values(), default=1.0)
+
+
+def spoken(feedback: Iterable[Feedback]) -> list[Spoken]:
+    """A picture each, in the order in which they were spoken of; those that only deaf ears spoke of are left out."""
     by_picture = _heard_once(feedback)
     deaf = unreliable(by_picture)
-    found = []
-    for said in by_picture.values():
-        heard = [one for one in said if one.actor not in deaf or not one.actor]
-        one = _failing(heard) if heard else None
-        if one is not None:
-            found.append(one)
-    return found
+    heard = [[one for one in said if one.actor not in deaf or not one.actor] for said in by_picture.values()]
+    return [_spoken(said) for said in heard if said]
 
 
-def last_of_all(feedback: Iterable[Feedback]) -> list[Failing]:
-    """Pictures that were put behind every other of their prompt. How bad they are, nobody said: half."""
-    return [Failing(said=(one,), facets=(), bad=1.0, severity=0.5) for one in feedback if one.rank == 0]
+def failing(feedback: Iterable[Feedback]) -> list[Spoken]:
+    """Pictures that most find bad, in whole or in a facet, or that were put behind every other of their prompt."""
+    return [one for one in spoken(feedback) if one.fails]
 
 
 def unreliable(by_picture: Mapping[str, Sequence[Feedback]]) -> frozenset[str]:
-    """Raters who side with most others on less than half of the pictures that both have seen."""
+    """Raters who side with most others on too few of the pictures that both have seen."""
     sides: dict[str, list[bool]] = defaultdict(list)
     for said in by_picture.values():
         for one in said:
@@ -65,8 +81,12 @@ def unreliable(by_picture: Mapping[str, Sequence[Feedback]]) -> frozenset[str]:
 
 def is_bad(said: Feedback) -> bool:
     """In whole, or in any facet."""
-    scores = [*said.facets.values(), *([] if said.score is None else [said.score])]
-    return any(score < BAR for score in scores)
+    return any(score < BAR for score in _scores(said).values())
+
+
+def _scores(said: Feedback) -> dict[str, float]:
+    whole = {} if said.score is None else {SCORE: said.score}
+    return {**whole, **{str(facet): score for facet, score in said.facets.items()}}
 
 
 def _heard_once(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
@@ -77,16 +97,13 @@ def _heard_once(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
     return {picture: list(said.values()) for picture, said in found.items()}
 
 
-def _failing(said: Sequence[Feedback]) -> Failing | None:
-    bad = sum(map(is_bad, said)) / len(said)
-    score = _mean([one.score for one in said if one.score is not None])
-    means = {facet: _mean([one.facets[facet] for one in said if facet in one.facets]) for facet in Facet}
-    facets = tuple(facet for facet, mean in means.items() if mean < BAR)
-    if bad <= BAR <= score and not facets:
-        return None
-    return Failing(said=tuple(said), facets=facets, bad=bad, severity=1 - min(score, *means.values()))
-
-
-def _mean(scores: Sequence[float]) -> float:
-    """1 where nobody said anything: no news is no failure."""
-    return sum(scores) / len(scores) if scores else 1.0
+def _spoken(said: Sequence[Feedback]) -> Spoken:
+    scores: dict[str, list[float]] = defaultdict(list)
+    for one in said:
+        for name, score in _scores(one).items():
+            scores[name].append(score)
+    return Spoken(
+        said=tuple(said),
+        bad=sum(map(is_bad, said)) / len(said),
+        means={name: sum(of) / len(of) for name, of in scores.items()},
+    )

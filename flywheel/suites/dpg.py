@@ -11,8 +11,8 @@ from typing import Any
 
 from flywheel.errors import UsageError
 from flywheel.facets import Facet
+from flywheel.rows import json_lines, need, table
 from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
-from flywheel.suites.rows import json_lines, need, table
 
 YES = 0.5
 _FACETS = {

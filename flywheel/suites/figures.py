@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-SCORE = "score"  # the facet that is a suite's own figure
 _Z = NormalDist().inv_cdf(0.975)
 
 

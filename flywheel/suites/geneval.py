@@ -11,8 +11,8 @@ from typing import Any
 
 from flywheel.errors import UsageError
 from flywheel.facets import Facet
+from flywheel.rows import json_lines, need
 from flywheel.suites.item import Box, Item, Scored, Seen, Suite, Wanted, mean_of_labels
-from flywheel.suites.rows import json_lines, need
 
 _CONFIDENT, _CONFIDENT_TO_COUNT, _MOST = 0.3, 0.9, 16
 _SLACK, _TURN = (

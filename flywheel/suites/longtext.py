@@ -13,8 +13,8 @@ from itertools import combinations
 from pathlib import Path
 
 from flywheel.facets import Facet
+from flywheel.rows import json_lines, need
 from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
-from flywheel.suites.rows import json_lines, need
 
 _ACCENTED = "àâäéèêëîïôöùûüçÀÂÄÉÈÊËÎÏÔÖÙÛÜÇ"  # the published rule's own list
 _HAN = "\u4e00-\u9fa5"

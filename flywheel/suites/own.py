@@ -12,10 +12,10 @@ from pathlib import Path
 
 from flywheel.errors import UsageError
 from flywheel.facets import Facet
+from flywheel.rows import json_lines, need
 from flywheel.suites.dpg import YES, shows
 from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
 from flywheel.suites.longtext import in_order, is_han, plain
-from flywheel.suites.rows import json_lines, need
 
 _FIELDS = frozenset({"prompt", "words", "questions", "slices", "references", "key"})
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from flywheel.facets import Facet
+from flywheel.rows import need, table
 from flywheel.suites.dpg import YES, shows
 from flywheel.suites.item import Item, Scored, Seen, Suite, Wanted, mean_of_pictures
-from flywheel.suites.rows import need, table
 
 _FACETS = {
     "Quantity": Facet.COUNTS,

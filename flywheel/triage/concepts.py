@@ -15,9 +15,6 @@ from functools import cache
 from itertools import combinations
 from math import exp, lgamma
 
-from flywheel.facets import Facet
-from flywheel.seeds import stable_hash
-
 FALSE_DISCOVERIES = 0.05
 _LEAST = 6  # prompts that a concept needs to be tested; our choice
 _ALIKE = 0.05  # two groups of prompts whose difference is less sure than this fail alike; our choice
@@ -35,22 +32,20 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """`failing` of `prompts` with all these parts fail, and `elsewhere` of those that no suspect explains (a share)."""
+    """`failing` of `prompts` with all these parts fail, and `elsewhere` of those that no suspect explains (a share).
 
-    facet: Facet
+    `facet`: a facet, or SCORE for the picture as a whole.
+    """
+
+    facet: str
     parts: tuple[str, ...]
     failing: int
     prompts: int
     elsewhere: float
     p: float
 
-    @property
-    def mode_id(self) -> str:
-        """The same in every iteration."""
-        return stable_hash([str(self.facet), list(self.parts)], 16)
 
-
-def suspects(facet: Facet, cases: Sequence[Case], false_discoveries: float = FALSE_DISCOVERIES) -> list[Suspect]:
+def suspects(facet: str, cases: Sequence[Case], false_discoveries: float = FALSE_DISCOVERIES) -> list[Suspect]:
     """The surest first; none where nothing stands out."""
     tested = {parts: _p(parts, cases) for parts in _candidates(cases)}
     standing = [parts for parts in tested if tested[parts] <= _cut(tested.values(), false_discoveries)]

@@ -26,6 +26,7 @@ _NEW_IN = {
     2: ("embeddings", "tags"),
     3: ("failures",),
     4: ("checkpoints", "suite_items", "pictures", "generations", "evaluations"),
+    5: ("feedback", "modes", "mode_members", "mode_events"),
 }
 _LATER = frozenset(name for names in _NEW_IN.values() for name in names)
 
@@ -34,6 +35,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration(2, "vectors, tags, kinds of captions", tuple(TABLES[name] for name in (*_NEW_IN[2], "alignment"))),
     Migration(3, "failures", tuple(TABLES[name] for name in _NEW_IN[3])),
     Migration(4, "checkpoints and what they drew", tuple(TABLES[name] for name in _NEW_IN[4])),
+    Migration(5, "feedback and modes", tuple(TABLES[name] for name in (*_NEW_IN[5], "failures"))),
 )
 
 FORMAT = MIGRATIONS[-1].number

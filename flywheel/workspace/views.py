@@ -48,7 +48,19 @@ FROM policy_events e JOIN policies p USING (policy_id)
 ORDER BY e.seq DESC LIMIT 1
 """
 
+# One row a mode: its state is the last event that is one; how it stands is what was measured last.
+_MODE_STATES = """
+SELECT m.mode_id, m.name, m.facet, m.parts,
+       coalesce(arg_max(e.event, e.seq) FILTER (e.event IN ('candidate', 'open', 'planned', 'healing', 'healed',
+                                                            'regressed', 'exhausted', 'dismissed')), 'candidate') AS state,
+       arg_max(e.detail_json, e.seq) FILTER (e.event = 'measured') AS measured_json,
+       arg_min(e."at", e.seq) AS found_at,
+       arg_max(e."at", e.seq) AS changed_at
+FROM modes m JOIN mode_events e USING (mode_id) GROUP BY m.mode_id, m.name, m.facet, m.parts
+"""
+
 VIEWS: Mapping[str, str] = {
+    "mode_states": _MODE_STATES,
     "runs": _RUNS,
     "last_outcomes": _LAST_OUTCOMES,
     "rejects": _REJECTS,

@@ -11,7 +11,7 @@ import pytest
 from flywheel.errors import UsageError
 from flywheel.facets import Facet
 from flywheel.signals import geneval_sheet, human_scores
-from flywheel.signals.failing import failing, last_of_all
+from flywheel.signals.failing import failing
 from tests.conftest import SHARED
 from tests.signals.keys import GENEVAL, TIFA
 
@@ -59,13 +59,13 @@ def test_imagerewards_rankings_say_which_is_last_and_not_how_bad() -> None:
     file = FEEDBACK / "ImageReward__data__test.json"
     document = json.loads(file.read_text())
     found = list(human_scores.image_reward(document, file.name))
-    assert failing(found) == []
+    last = failing(found)
+    assert all(one.is_last and one.facets == () and one.severity == 0.5 for one in last)
     for row in document[:50]:
         of_prompt = {one.image: one.rank for one in found if one.prompt == row["prompt"]}
         best = [picture for picture, rank in zip(row["generations"], row["ranking"], strict=True) if rank == 1]
         assert all(of_prompt[picture] == max(of_prompt.values()) for picture in best)  # type: ignore[type-var]
-    assert all(one.facets == () for one in last_of_all(found))
-    assert 0 < len(last_of_all(found)) <= len(document)
+    assert 0 < len(last) <= len(document)
 
 
 def test_what_is_no_sheet_is_refused_with_its_place() -> None:

@@ -54,14 +54,6 @@ def test_where_nothing_fails_nobody_is_accused() -> None:
     assert alarms <= 4  # five in a hundred, and a little more by chance
 
 
-def test_a_mode_has_one_name_in_every_iteration() -> None:
-    ids = {
-        suspects(Facet.WORDS, world(np.random.default_rng(seed), 400, lambda parts: "ring" in parts))[0].mode_id
-        for seed in range(3)
-    }
-    assert len(ids) == 1
-
-
 def test_fishers_test_is_fishers() -> None:
     """The lady tasting tea: three of four cups, as in his book."""
 

@@ -1,4 +1,4 @@
-"""Rows of a suite's file, each with the line to blame."""
+"""Rows of a user's file, each with the line to blame."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
+from pyarrow import ArrowException
 
 from flywheel.errors import UsageError
 
@@ -17,13 +20,15 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not line.strip():
             continue
         place = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{place}: no JSON: {error.msg}") from error
+        row = _json(line, place)
         if not isinstance(row, dict):
             raise UsageError(f"{place}: a JSON object a line is wanted")
         yield place, row
+
+
+def json_document(path: Path) -> Any:
+    """The whole file. Raises UsageError for what is no JSON."""
+    return _json(_text(path), str(path))
 
 
 def table(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -36,12 +41,35 @@ def table(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield place, {name: value or "" for name, value in row.items()}
 
 
+def parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row by column). Raises UsageError for what is no Parquet."""
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}:{number}", row
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+    except ArrowException as error:
+        raise UsageError(f"{path}: no Parquet: {' '.join(str(error).split())}") from error
+
+
 def need(row: dict[str, Any], name: str, kind: type, place: str) -> Any:
     """The value of a field. Raises UsageError where it is missing or of another type."""
     value = row.get(name)
     if not isinstance(value, kind) or isinstance(value, bool) or value in ("", []):
         raise UsageError(f"{place}: {name!r} is missing, or is no {kind.__name__}")
     return value
+
+
+def _json(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
+        raise UsageError(f"{place}: no JSON: {why}") from error
 
 
 def _text(path: Path) -> str:

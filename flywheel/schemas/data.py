@@ -1,42 +1,15 @@
-"""Every core table: its key, its columns, and what a row says.
-
-A scorer brings the spec of its own table (`score_spec`), so that a new scorer touches no file here.
-Delta has no unsigned integers: 64-bit hashes are stored as signed bit patterns.
-"""
+"""Tables of the data engine: where images come from, what they are, what became of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-TEXT = pa.string()
+from flywheel.schemas.spec import TEXT, TableSpec, spec
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableSpec:
-    """A table as it is written. `key` columns are non-null and unique."""
-
-    name: str
-    key: tuple[str, ...]
-    schema: pa.Schema
-    says: str
-
-
-def _spec(name: str, key: str, says: str, columns: Mapping[str, pa.DataType]) -> TableSpec:
-    keys = tuple(key.split())
-    fields = [pa.field(column, kind, nullable=column not in keys) for column, kind in columns.items()]
-    return TableSpec(name=name, key=keys, schema=pa.schema(fields), says=says)
-
-
-def score_spec(name: str, says: str, columns: Mapping[str, pa.DataType]) -> TableSpec:
-    """The table of one scorer: keyed by image and scorer version, measured columns nullable."""
-    return _spec(f"score_{name}", "image_id version", says, {"image_id": TEXT, "version": TEXT, **columns})
-
-
-_TABLES: Sequence[TableSpec] = (
-    _spec(
+TABLES: Sequence[TableSpec] = (
+    spec(
         "sources",
         "source_id",
         "where bytes were seen",
@@ -54,7 +27,7 @@ _TABLES: Sequence[TableSpec] = (
             "image_id": TEXT,
         },
     ),
-    _spec(
+    spec(
         "images",
         "image_id",
         "what the bytes are and where to read them again",
@@ -73,7 +46,7 @@ _TABLES: Sequence[TableSpec] = (
             "source_id": TEXT,
         },
     ),
-    _spec(
+    spec(
         "outcomes",
         "step subject_id config_hash attempt",
         "how one subject ended in one step",
@@ -88,7 +61,7 @@ _TABLES: Sequence[TableSpec] = (
             "retryable": pa.bool_(),
         },
     ),
-    _spec(
+    spec(
         "duplicate_edges",
         "a b method_version",
         "two images shown to be the same picture, and the proof",
@@ -101,7 +74,7 @@ _TABLES: Sequence[TableSpec] = (
             "proof_value": pa.float64(),
         },
     ),
-    _spec(
+    spec(
         "duplicate_groups",
         "image_id",
         "derived: the representative that each near-duplicate matches directly",
@@ -112,7 +85,7 @@ _TABLES: Sequence[TableSpec] = (
             "proof": TEXT,
         },
     ),
-    _spec(
+    spec(
         "alignment",
         "image_id caption_id model_id",
         "cosine of image and caption, and how long the caption is",
@@ -125,7 +98,7 @@ _TABLES: Sequence[TableSpec] = (
             "tokens": pa.int32(),
         },
     ),
-    _spec(
+    spec(
         "captions",
         "caption_id",
         "a caption with the evidence of its verification",
@@ -142,7 +115,7 @@ _TABLES: Sequence[TableSpec] = (
             "tokens": pa.int32(),
         },
     ),
-    _spec(
+    spec(
         "embeddings",
         "subject_id subject_kind model_id",
         "a vector of length one by one model: of an image, of a caption",
@@ -156,103 +129,13 @@ _TABLES: Sequence[TableSpec] = (
             "keys": pa.list_(pa.int64()),
         },
     ),
-    _spec(
+    spec(
         "tags",
         "tag image_id",
         "a label that somebody gave an image",
         {"tag": TEXT, "image_id": TEXT, "actor": TEXT, "at": TEXT, "how": TEXT},
     ),
-    _spec(
-        "checkpoints",
-        "checkpoint_id",
-        "weights that make pictures: where they lie, what they came from",
-        {
-            "checkpoint_id": TEXT,
-            "name": TEXT,
-            "place": TEXT,
-            "parent_id": TEXT,
-            "snapshot_id": TEXT,
-            "recipe_json": TEXT,
-            "autoencoder_id": TEXT,
-            "at": TEXT,
-        },
-    ),
-    _spec(
-        "suite_items",
-        "item_id",
-        "a prompt that models are examined on, and what its suite's rule needs to know",
-        {
-            "item_id": TEXT,
-            "suite": TEXT,
-            "key": TEXT,
-            "prompt": TEXT,
-            "reference_ids": pa.list_(TEXT),
-            "labels_json": TEXT,
-            "checks_json": TEXT,
-        },
-    ),
-    _spec(
-        "pictures",
-        "image_id",
-        "a picture that a model made or was given to edit, and where it lies; none of them is ever trained on",
-        {
-            "image_id": TEXT,
-            "uri": TEXT,
-            "member": TEXT,
-            "offset": pa.int64(),
-            "length": pa.int64(),
-            "width_px": pa.int32(),
-            "height_px": pa.int32(),
-        },
-    ),
-    _spec(
-        "generations",
-        "generation_id",
-        "what was asked of which checkpoint under which seed, and the picture that came",
-        {
-            "generation_id": TEXT,
-            "checkpoint_id": TEXT,
-            "item_id": TEXT,
-            "prompt": TEXT,
-            "enhanced_prompt": TEXT,
-            "reference_ids": pa.list_(TEXT),
-            "seed": pa.int64(),
-            "sampler_json": TEXT,
-            "request_id": TEXT,
-            "image_id": TEXT,
-        },
-    ),
-    _spec(
-        "evaluations",
-        "generation_id facet judge repeat",
-        "how right a picture is in one facet, as one judge saw it; the facet `score` is its suite's own figure",
-        {
-            "generation_id": TEXT,
-            "facet": TEXT,
-            "judge": TEXT,
-            "repeat": pa.int32(),
-            "score": pa.float64(),
-            "weight": pa.float64(),
-            "why": pa.list_(TEXT),
-        },
-    ),
-    _spec(
-        "failures",
-        "failure_id",
-        "a picture that a model made badly: what was asked of it, what is wrong, who says so",
-        {
-            "failure_id": TEXT,
-            "generation_id": TEXT,
-            "prompt": TEXT,
-            "reference_ids": pa.list_(TEXT),
-            "facets": pa.list_(TEXT),
-            "severity": pa.float64(),
-            "signal": TEXT,
-            "actor": TEXT,
-            "at": TEXT,
-        },
-    ),
-    _spec(
+    spec(
         "pairs",
         "pair_id",
         "an edit: reference images, target, instruction",
@@ -264,25 +147,25 @@ _TABLES: Sequence[TableSpec] = (
             "dataset": TEXT,
         },
     ),
-    _spec(
+    spec(
         "pair_scores",
         "pair_id version",
         "how much of the reference the target keeps",
         {"pair_id": TEXT, "version": TEXT, "consistency": pa.float64(), "changed_area": pa.float64()},
     ),
-    _spec(
+    spec(
         "policies",
         "policy_id",
         "the text of a policy",
         {"policy_id": TEXT, "name": TEXT, "text": TEXT},
     ),
-    _spec(
+    spec(
         "policy_events",
         "seq",
         "who activated which policy when",
         {"seq": pa.int64(), "policy_id": TEXT, "event": TEXT, "actor": TEXT, "at": TEXT},
     ),
-    _spec(
+    spec(
         "snapshots",
         "snapshot_id image_id",
         "one image of a frozen training set",
@@ -297,19 +180,19 @@ _TABLES: Sequence[TableSpec] = (
             "weight": pa.float64(),
         },
     ),
-    _spec(
+    spec(
         "snapshot_events",
         "snapshot_id seq",
         "frozen, amended",
         {"snapshot_id": TEXT, "seq": pa.int64(), "event": TEXT, "actor": TEXT, "at": TEXT, "detail_json": TEXT},
     ),
-    _spec(
+    spec(
         "tombstones",
         "image_id",
         "images that must never come back",
         {"image_id": TEXT, "why": TEXT, "actor": TEXT, "at": TEXT, "receipt_id": TEXT},
     ),
-    _spec(
+    spec(
         "run_events",
         "run_id seq",
         "what was run when, by which driver, over which table versions, with which counts",
@@ -331,5 +214,3 @@ _TABLES: Sequence[TableSpec] = (
         },
     ),
 )
-
-TABLES: Mapping[str, TableSpec] = {spec.name: spec for spec in _TABLES}

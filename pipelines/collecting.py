@@ -1,0 +1,245 @@
+"""Collect: what was said of pictures, by people and by judges, becomes failures and modes.
+
+Said is kept as it was said (`feedback`, `evaluations`); failures and who belongs to which mode follow from it and are
+written anew where they changed. Modes keep their ids and what became of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from flywheel.facets import SCORE, Facet
+from flywheel.schemas import TABLES
+from flywheel.seeds import stable_hash
+from flywheel.signals.failing import Spoken, spoken
+from flywheel.signals.feedback import Feedback
+from flywheel.triage.modes import Mode, Seen, measured, modes, named
+from flywheel.triage.terms import terms
+from flywheel.workspace import Workspace, runs
+from flywheel.workspace.tables import FencedTable
+
+STEP = "collect"
+EVALUATION = "evaluation"
+_FENCE = "modes"
+Labels = Mapping[str, frozenset[str]]  # of a generation: what its suite says of its prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """How many are there now, and how many of them are new."""
+
+    feedback: int
+    new_feedback: int
+    failures: int
+    new_failures: int
+    modes: int
+    new_modes: int
+
+
+def collect(workspace: Workspace, said: Sequence[Feedback] = ()) -> Collected:
+    """Write down what is said, then all that follows from it. Said twice is said once. Raises AnotherDriver."""
+    run = runs.start(workspace, STEP)
+    counts: dict[str, int] = {}
+    with run.recorded(counts):
+        new = _added(workspace, said, run.run_id)
+        told, labels = _told(workspace)
+        pictures = spoken(told)
+        failures = [one for one in pictures if one.fails]
+        new_failures = _replaced(workspace, "failures", [_failure(one) for one in failures], run.run_id)
+        found = _modes(workspace, pictures, labels)
+        new_modes = _kept(workspace, found, run.run_id)
+        done = Collected(
+            feedback=len(told),
+            new_feedback=new,
+            failures=len(failures),
+            new_failures=new_failures,
+            modes=len({mode.mode_id for _, mode in found}),
+            new_modes=new_modes,
+        )
+        counts |= asdict(done)
+    run.end("finished", counts)
+    return done
+
+
+def _added(workspace: Workspace, said: Sequence[Feedback], run_id: str) -> int:
+    known = set(workspace.query("SELECT feedback_id FROM feedback")["feedback_id"].to_pylist())
+    new = {one.feedback_id: one for one in said if one.feedback_id not in known}
+    now = _now()
+    rows = [_row(feedback_id, one) | {"taken_at": now} for feedback_id, one in new.items()]
+    workspace.tables.append("feedback", pa.Table.from_pylist(rows, schema=TABLES["feedback"].schema), run_id=run_id)
+    return len(new)
+
+
+def _row(feedback_id: str, said: Feedback) -> dict[str, Any]:
+    facets = {str(facet): score for facet, score in said.facets.items()}
+    row = {name: getattr(said, name) for name in Feedback.__slots__ if name != "facets"}
+    return row | {
+        "feedback_id": feedback_id,
+        "references": list(said.references),
+        "facets_json": json.dumps(facets, sort_keys=True),
+    }
+
+
+def _told(workspace: Workspace) -> tuple[list[Feedback], Labels]:
+    """All that was ever said: people first, each later word after the earlier ones, then judges."""
+    said = "SELECT * FROM feedback ORDER BY coalesce(nullif(\"at\", ''), taken_at), feedback_id"
+    rows = workspace.query(said).to_pylist()
+    people = [_feedback(row) for row in rows]
+    judged = workspace.query(
+        "SELECT generation_id, any_value(g.prompt) AS prompt, any_value(reference_ids) AS reference_ids, "
+        "any_value(c.name) AS checkpoint, any_value(seed) AS seed, any_value(labels_json) AS labels_json, judge, "
+        "array_agg(facet ORDER BY facet, repeat) AS facets, array_agg(score ORDER BY facet, repeat) AS scores "
+        "FROM evaluations e JOIN generations g USING (generation_id) JOIN checkpoints c USING (checkpoint_id) "
+        "LEFT JOIN (SELECT item_id, labels_json FROM suite_items) USING (item_id) "
+        "GROUP BY generation_id, judge ORDER BY generation_id, judge"
+    ).to_pylist()
+    labels = {row["generation_id"]: _labels(row["labels_json"]) for row in judged}
+    return [*people, *map(_evaluated, judged)], labels
+
+
+def _feedback(row: Mapping[str, Any]) -> Feedback:
+    known = {name: row[name] for name in Feedback.__slots__ if name not in ("facets", "references")}
+    facets = {Facet(name): score for name, score in json.loads(row["facets_json"]).items()}
+    return Feedback(**known, references=tuple(row["references"]), facets=facets)
+
+
+def _evaluated(row: Mapping[str, Any]) -> Feedback:
+    """One judge's word on one picture: the mean of its looks."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    for facet, score in zip(row["facets"], row["scores"], strict=True):
+        scores[facet].append(score)
+    means = {facet: sum(of) / len(of) for facet, of in scores.items()}
+    return Feedback(
+        source=EVALUATION,
+        prompt=row["prompt"],
+        references=tuple(row["reference_ids"]),
+        generation=row["generation_id"],
+        checkpoint=row["checkpoint"],
+        seed=row["seed"],
+        score=means.pop(SCORE, None),
+        facets={Facet(name): mean for name, mean in means.items()},
+        actor=row["judge"],
+    )
+
+
+def _labels(labels_json: str | None) -> frozenset[str]:
+    return frozenset(f"{name} {value}" for name, value in json.loads(labels_json or "{}").items())
+
+
+def _failure_id(picture: str) -> str:
+    return stable_hash(["failure", picture], 32)
+
+
+def _failure(one: Spoken) -> dict[str, Any]:
+    first = one.first
+    return {
+        "failure_id": _failure_id(first.picture),
+        "generation_id": first.generation,
+        "prompt": first.prompt,
+        "reference_ids": list(first.references),
+        "facets": [str(facet) for facet in one.facets],
+        "severity": one.severity,
+        "signal": first.source,
+        "actor": ", ".join(sorted({said.actor for said in one.said if said.actor})),
+        "at": max(said.at for said in one.said),
+        "checkpoint": first.checkpoint,
+        "image": first.image,
+        "comment": "; ".join(dict.fromkeys(said.comment for said in one.said if said.comment)),
+        "missing": list(first.missing),
+    }
+
+
+def _modes(workspace: Workspace, pictures: Iterable[Spoken], labels: Labels) -> list[tuple[str, Mode]]:
+    """(checkpoint, mode): what stands out of each checkpoint's pictures, and how modes known before stand there now."""
+    by_checkpoint: dict[str, list[Seen]] = defaultdict(list)
+    for one in pictures:
+        if one.means:
+            by_checkpoint[one.first.checkpoint].append(_seen(one, labels))
+    known = workspace.query("SELECT facet, parts FROM modes ORDER BY mode_id").to_pylist()
+    found: list[tuple[str, Mode]] = []
+    for checkpoint, seen in sorted(by_checkpoint.items()):
+        now = modes(seen)
+        ids = {mode.mode_id for mode in now}
+        before = [measured(seen, row["facet"], row["parts"]) for row in known]
+        found += [(checkpoint, mode) for mode in now]
+        found += [(checkpoint, mode) for mode in before if mode is not None and mode.mode_id not in ids]
+    return found
+
+
+def _seen(one: Spoken, labels: Labels) -> Seen:
+    first = one.first
+    return Seen(
+        picture=_failure_id(first.picture),
+        prompt_id=stable_hash([first.prompt, list(first.references)]),
+        parts=terms(first.prompt) | labels.get(first.generation, frozenset()),
+        means=one.means,
+    )
+
+
+def _kept(workspace: Workspace, found: Sequence[tuple[str, Mode]], run_id: str) -> int:
+    """Write modes that are new, who belongs to which, and how each stands where that changed. Returns how many are new."""
+    by_id = {mode.mode_id: mode for _, mode in found}
+    known = set(workspace.query("SELECT mode_id FROM modes")["mode_id"].to_pylist())
+    new = [mode for mode_id, mode in by_id.items() if mode_id not in known]
+    rows = [
+        {"mode_id": mode.mode_id, "facet": mode.facet, "parts": list(mode.parts), "name": named(mode.facet, mode.parts)}
+        for mode in new
+    ]
+    workspace.tables.append("modes", pa.Table.from_pylist(rows, schema=TABLES["modes"].schema), run_id=run_id)
+    members = sorted({(mode.mode_id, picture) for _, mode in found for picture in mode.pictures})
+    _replaced(
+        workspace, "mode_members", [{"mode_id": mode, "failure_id": failure} for mode, failure in members], run_id
+    )
+    _measured(workspace, found, run_id)
+    return len(new)
+
+
+def _measured(workspace: Workspace, found: Sequence[tuple[str, Mode]], run_id: str) -> None:
+    rows = workspace.query("SELECT mode_id, seq, event, detail_json FROM mode_events ORDER BY mode_id, seq").to_pylist()
+    seqs: dict[str, int] = {}
+    last: dict[tuple[str, str], str] = {}
+    for row in rows:
+        seqs[row["mode_id"]] = row["seq"] + 1
+        if row["event"] == "measured":
+            last[row["mode_id"], json.loads(row["detail_json"])["checkpoint"]] = row["detail_json"]
+    events = []
+    for checkpoint, mode in found:
+        detail = json.dumps({"checkpoint": checkpoint, **_figures(mode)}, sort_keys=True)
+        if last.get((mode.mode_id, checkpoint)) != detail:
+            seq = seqs.get(mode.mode_id, 0)
+            seqs[mode.mode_id] = seq + 1
+            events.append({"mode_id": mode.mode_id, "seq": seq, "event": "measured", "detail_json": detail})
+    now = _now()
+    stamped = [event | {"actor": "flywheel", "at": now} for event in events]
+    fenced = FencedTable(workspace.tables, "mode_events", _FENCE, run_id)
+    fenced.append(pa.Table.from_pylist(stamped, schema=TABLES["mode_events"].schema))
+
+
+def _figures(mode: Mode) -> dict[str, Any]:
+    figures = ("failing", "prompts", "elsewhere", "p", "severity")
+    return {name: getattr(mode, name) for name in figures} | {"pictures": len(mode.pictures)}
+
+
+def _replaced(workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]], run_id: str) -> int:
+    """Write a table that follows from others anew, where it changed. Returns how many keys are new."""
+    spec = TABLES[name]
+    order = [(column, "ascending") for column in spec.key]
+    wanted = pa.Table.from_pylist(list(rows), schema=spec.schema).sort_by(order)
+    columns = ", ".join(f'"{column}"' for column in spec.schema.names)
+    there = workspace.query(f"SELECT {columns} FROM {name} ORDER BY {', '.join(spec.key)}").cast(spec.schema)
+    if wanted.equals(there):
+        return 0
+    workspace.tables.replace(name, wanted, run_id=run_id)
+    before = {tuple(row.values()) for row in there.select(spec.key).to_pylist()}
+    return sum(tuple(row.values()) not in before for row in wanted.select(spec.key).to_pylist())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
