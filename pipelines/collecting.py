@@ -98,6 +98,8 @@ def _told(workspace: Workspace) -> tuple[list[Feedback], Labels]:
         "array_agg(facet ORDER BY facet, repeat) AS facets, array_agg(score ORDER BY facet, repeat) AS scores "
         "FROM evaluations e JOIN generations g USING (generation_id) JOIN checkpoints c USING (checkpoint_id) "
         "LEFT JOIN (SELECT item_id, labels_json FROM suite_items) USING (item_id) "
+        # What the gate and the report ask must not shape what is healed.
+        "WHERE coalesce(json_extract_string(labels_json, '$.role'), 'triage') = 'triage' "
         "GROUP BY generation_id, judge ORDER BY generation_id, judge"
     ).to_pylist()
     labels = {row["generation_id"]: _labels(row["labels_json"]) for row in judged}

@@ -71,13 +71,13 @@ def evaluate(
     with progress() as show:
         run = executor_named(executor, 1)
         found = evaluate(opened, generator, items, judge, run, show, seeds=seeds, repeats=repeats)
+    collected = collect(opened)
     document = {
         "checkpoint_id": generator.checkpoint_id,
         "steps": [step.document() for step in found.steps],
         "figures": [asdict(one) for one in found.figures],
+        "collected": asdict(collected),
     }
-    collected = collect(opened)
-    document["collected"] = asdict(collected)
 
     def lines(say: Printer) -> None:
         _print(f"{checkpoint}, by {judge.version}", found.figures)

@@ -19,6 +19,7 @@ from flywheel.workspace.purge import rewrite_pack
 from flywheel.workspace.storage import read_locator
 from pipelines import evaluating, generating, upkeep
 from pipelines.checkpoints import BUNDLED, checkpoint_named, checkpoint_served, checkpoints
+from pipelines.collecting import collect
 from pipelines.evaluating import Evaluation, evaluate
 from pipelines.executors import Answers, Batch, Task, executor
 from pipelines.executors.local import LocalExecutor
@@ -75,6 +76,23 @@ def test_nothing_is_drawn_or_judged_twice(workspace: Workspace) -> None:
     assert [step.counts.get("in") for step in more.steps] == [6, 6]
     (checkpoint,) = checkpoints(workspace)
     assert checkpoint_named(workspace, checkpoint.checkpoint_id[:8]) == checkpoint
+
+
+def test_what_judges_find_bad_becomes_failures_and_modes(workspace: Workspace) -> None:
+    """Two steps draw next to nothing right; what the gate asks stays out of it."""
+    examined(workspace)
+    items = items_of("miniature:L1", 3, "gate")
+    evaluate(workspace, rough(workspace), items, CheckerJudge(name="B"), executor("local", 1), quiet)
+    done = collect(workspace)
+    failures = workspace.query("SELECT * FROM failures").to_pylist()
+    assert done.failures == len(failures) > 0
+    assert {(one["signal"], one["actor"], tuple(one["missing"])) for one in failures} == {
+        ("evaluation", JUDGE.version, ())
+    }
+    asked = {item.prompt for item in items_of(SUITE, 3, "triage")}
+    assert {one["prompt"] for one in failures} <= asked
+    assert {one["state"] for one in workspace.query("SELECT state FROM mode_states").to_pylist()} == {"candidate"}
+    assert collect(workspace).new_failures == 0
 
 
 def test_pictures_are_kept_and_belong_to_no_pool(workspace: Workspace) -> None:
