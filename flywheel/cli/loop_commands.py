@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from flywheel.cli.app import DEFAULT, AsJson, ExecutorOption, Printer, Where, ap
 from flywheel.errors import UsageError
 from flywheel.facets import SCORE
 from flywheel.suites.figures import Figure
+
+if TYPE_CHECKING:
+    from flywheel.workspace import Workspace
+    from pipelines.generators import Generator
 
 _ENDPOINT_PX = 1024  # what is asked of an endpoint where nobody says; the release's own size
 
@@ -41,11 +45,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Draw a suite's prompts and score them, facet by facet. Run again, it does only what is new."""
-    from pipelines.checkpoints import checkpoint_named, checkpoint_served
     from pipelines.collecting import collect
     from pipelines.evaluating import evaluate
     from pipelines.executors import executor as executor_named
-    from pipelines.generators import Generator, local_generator, served_generator
     from pipelines.judges import judge_of
     from pipelines.suites import items_of
 
@@ -54,19 +56,7 @@ def evaluate(
     width, height = _size(size)
     changes = {"width_px": width, "height_px": height, "steps": steps, "guidance": guidance}
     given = {name: value for name, value in changes.items() if value is not None}
-    generator: Generator
-    if endpoint is None:
-        generator = local_generator(checkpoint_named(opened, checkpoint), given)
-    else:
-        served = checkpoint_served(opened, checkpoint, endpoint)
-        generator = served_generator(
-            served,
-            opened.config.ingest.budgets,
-            width_px=width or _ENDPOINT_PX,
-            height_px=height or _ENDPOINT_PX,
-            steps=steps,
-            guidance=guidance,
-        )
+    generator = _generator(opened, checkpoint, endpoint, given)
     judge = judge_of(opened, items[0].suite, role)
     with progress() as show:
         run = executor_named(executor, 1)
@@ -84,6 +74,18 @@ def evaluate(
         say(f"{collected.failures} failures in {collected.modes} modes; next: flywheel triage")
 
     emit(as_json, document, lines)
+
+
+def _generator(workspace: Workspace, checkpoint: str, endpoint: str | None, given: dict[str, Any]) -> Generator:
+    """What draws: weights here, or what an endpoint serves under the checkpoint's name."""
+    from pipelines.checkpoints import checkpoint_named, checkpoint_served
+    from pipelines.generators import local_generator, served_generator
+
+    if endpoint is None:
+        return local_generator(checkpoint_named(workspace, checkpoint), given)
+    served = checkpoint_served(workspace, checkpoint, endpoint)
+    asked = {"width_px": _ENDPOINT_PX, "height_px": _ENDPOINT_PX, "steps": None, "guidance": None, **given}
+    return served_generator(served, workspace.config.ingest.budgets, **asked)
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:

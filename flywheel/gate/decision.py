@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from flywheel.gate.paired import Paired, estimate, holm
+from flywheel.evidence.paired import Paired, estimate, holm
 
 POOLED = "all healthy prompts"
 

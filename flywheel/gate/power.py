@@ -11,8 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from flywheel.evidence.paired import Numbers, Paired
 from flywheel.gate.decision import Rules
-from flywheel.gate.paired import Numbers, Paired
 
 CHANCE = 0.85  # that an update without effect passes
 _UPDATES, _GROWS = 2_000, 1.1

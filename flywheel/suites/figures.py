@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
-_Z = NormalDist().inv_cdf(0.975)
+from flywheel.evidence.share import wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +72,6 @@ def agreement(repeats: Sequence[Sequence[float]]) -> float | None:
         pairs += len(rounded) * (len(rounded) - 1)
         same += sum(rounded.count(score) - 1 for score in rounded)
     return same / pairs if pairs else None
-
-
-def wilson(mean: float, number: int) -> tuple[float, float]:
-    """95 % of a share (Wilson 1927), which is never empty, not even at 0 and 1. For scores between, it is on the safe side."""
-    spread = _Z**2 / number
-    middle = (mean + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * (mean * (1 - mean) / number + spread / (4 * number)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _mean(values: Sequence[float]) -> float:

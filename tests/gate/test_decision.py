@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flywheel.evidence.paired import Paired
 from flywheel.gate.decision import POOLED, Evidence, Guarded, Rules, Standing, Verdict, decide
-from flywheel.gate.paired import Paired
 from flywheel.gate.power import prompts_needed
-from tests.gate.updates import update
+from tests.evidence.updates import update
 
 RULES, SEEDS = Rules(), 4
 PROMPTS = 1_600  # what `prompts_needed` says for updates as simulated here, and some more

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.suites.figures import Judged, agreement, figures, wilson
+from flywheel.evidence.share import wilson
+from flywheel.suites.figures import Judged, agreement, figures
 
 
 def judged(item: str, seed: int, score: float, *slices: str) -> Judged:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from flywheel.gate.paired import Paired, estimate, holm
-from tests.gate.updates import update
+from flywheel.evidence.paired import Paired, estimate, holm
+from tests.evidence.updates import update
 
 RIGHT = arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 4)))
 

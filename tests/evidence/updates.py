@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flywheel.gate.paired import Paired
+from flywheel.evidence.paired import Paired
 
 UNSETTLED = 0.3  # of pictures come out anew after any update
 
