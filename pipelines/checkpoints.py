@@ -58,6 +58,12 @@ def checkpoint_served(workspace: Workspace, name: str, url: str) -> Checkpoint:
     return _known(workspace, Checkpoint(checkpoint_id=checkpoint_id, name=name, place=url, autoencoder_id=""))
 
 
+def checkpoint_by_name(workspace: Workspace, name: str) -> str:
+    """The id of one that the workspace knows by this name; else it is written down, with nothing known but its name."""
+    known = [one.checkpoint_id for one in checkpoints(workspace) if one.name == name]
+    return known[-1] if known else checkpoint_served(workspace, name, "").checkpoint_id
+
+
 def checkpoints(workspace: Workspace) -> list[Checkpoint]:
     rows = workspace.query(
         'SELECT checkpoint_id, name, place, autoencoder_id FROM checkpoints ORDER BY "at", checkpoint_id'

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,7 +91,8 @@ def _told(workspace: Workspace) -> tuple[list[Feedback], Labels]:
     """All that was ever said: people first, each later word after the earlier ones, then judges."""
     said = "SELECT * FROM feedback ORDER BY coalesce(nullif(\"at\", ''), taken_at), feedback_id"
     rows = workspace.query(said).to_pylist()
-    people = [_feedback(row) for row in rows]
+    asked = _asked(workspace)
+    people = [_completed(_feedback(row), asked) for row in rows]
     judged = workspace.query(
         "SELECT generation_id, any_value(g.prompt) AS prompt, any_value(reference_ids) AS reference_ids, "
         "any_value(c.name) AS checkpoint, any_value(seed) AS seed, any_value(labels_json) AS labels_json, judge, "
@@ -104,6 +105,31 @@ def _told(workspace: Workspace) -> tuple[list[Feedback], Labels]:
     ).to_pylist()
     labels = {row["generation_id"]: _labels(row["labels_json"]) for row in judged}
     return [*people, *map(_evaluated, judged)], labels
+
+
+def _asked(workspace: Workspace) -> dict[str, Mapping[str, Any]]:
+    """What was asked, by every name that a generation goes by."""
+    rows = workspace.query(
+        "SELECT generation_id, request_id, prompt, reference_ids, c.name AS checkpoint, seed, image "
+        "FROM generations g JOIN checkpoints c USING (checkpoint_id)"
+    ).to_pylist()
+    return {row[name]: row for name in ("request_id", "generation_id") for row in rows if row[name]}
+
+
+def _completed(said: Feedback, asked: Mapping[str, Mapping[str, Any]]) -> Feedback:
+    """With what the generation knows and whoever spoke of it did not say."""
+    row = asked.get(said.generation)
+    if row is None:
+        return said
+    return replace(
+        said,
+        generation=row["generation_id"],
+        prompt=said.prompt or row["prompt"],
+        references=said.references or tuple(row["reference_ids"]),
+        checkpoint=said.checkpoint or row["checkpoint"],
+        seed=row["seed"] if said.seed is None else said.seed,
+        image=said.image or row["image"] or "",
+    )
 
 
 def _feedback(row: Mapping[str, Any]) -> Feedback:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from flywheel.errors import UsageError
 from flywheel.images.header import read_header
-from flywheel.records import Failure
+from flywheel.records import Budgets, Failure
 from flywheel.schemas import TABLES
 from flywheel.seeds import content_id
 from flywheel.workspace import Workspace
@@ -46,3 +48,18 @@ class Kept:
 
 def kept_pictures(workspace: Workspace) -> Kept:
     return Kept(workspace, set(workspace.query("SELECT image_id FROM pictures")["image_id"].to_pylist()))
+
+
+def picture_bytes(path: Path, budgets: Budgets) -> bytes:
+    """Of a picture within the budgets. Raises UsageError for anything else."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(budgets.max_bytes + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: a picture that cannot be read: {error.strerror}") from error
+    if len(data) > budgets.max_bytes:
+        raise UsageError(f"{path}: a picture of more than {budgets.max_bytes} bytes")
+    header = read_header(data, budgets)
+    if isinstance(header, Failure):
+        raise UsageError(f"{path}: no picture: {header.detail}")
+    return data

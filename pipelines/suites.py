@@ -15,8 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from flywheel.errors import UsageError
-from flywheel.images.header import read_header
-from flywheel.records import Budgets, Failure, Locator
+from flywheel.records import Locator
 from flywheel.schemas import TABLES
 from flywheel.seeds import content_id
 from flywheel.suites import SUITES
@@ -26,7 +25,7 @@ from model.miniature import levels
 from model.miniature.suite import NAME as MINIATURE
 from model.miniature.suite import items as miniature_items
 from pipelines.generators import Reference
-from pipelines.pictures import kept_pictures
+from pipelines.pictures import kept_pictures, picture_bytes
 
 STEP = "enrol"
 
@@ -63,7 +62,9 @@ def _of_file(kind: str, path: Path, number: int | None) -> list[Item]:
 def enrolled(workspace: Workspace, items: Sequence[Item]) -> list[Enrolled]:
     """Items in the tables, each once; references are kept beside them. Raises UsageError for a reference that is none."""
     kept = kept_pictures(workspace)
-    read = {path: _bytes(path, workspace.config.ingest.budgets) for one in items for path in one.references}
+    read = {
+        path: picture_bytes(Path(path), workspace.config.ingest.budgets) for one in items for path in one.references
+    }
     new_pictures = kept.added(list(read.values()))
     items = [_by_content(one, read) for one in items]
     known = set(workspace.query("SELECT item_id FROM suite_items")["item_id"].to_pylist())
@@ -104,18 +105,3 @@ def _row(item: Item) -> dict[str, Any]:
 def _places(workspace: Workspace) -> dict[str, Reference]:
     rows = workspace.query('SELECT image_id, uri, member, "offset", length FROM pictures').to_pylist()
     return {row["image_id"]: Reference(image_id=row["image_id"], locator=Locator.of(row)) for row in rows}
-
-
-def _bytes(path: str, budgets: Budgets) -> bytes:
-    """Of a picture within the budgets. Raises UsageError for anything else."""
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(budgets.max_bytes + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: a reference that cannot be read: {error.strerror}") from error
-    if len(data) > budgets.max_bytes:
-        raise UsageError(f"{path}: a reference of more than {budgets.max_bytes} bytes")
-    header = read_header(data, budgets)
-    if isinstance(header, Failure):
-        raise UsageError(f"{path}: a reference that is no picture: {header.detail}")
-    return data

@@ -18,12 +18,43 @@ if TYPE_CHECKING:
     from pipelines.modes_shown import ModeShown
 
 feedback_app = typer.Typer(help="What people say of pictures, from files or one by one.", no_args_is_help=True)
+generations_app = typer.Typer(help="Pictures that a product made.", no_args_is_help=True)
 triage_app = typer.Typer(help="Which failures there are, of what kind, and what is done about them.")
 app.add_typer(feedback_app, name="feedback")
+app.add_typer(generations_app, name="generations")
 app.add_typer(triage_app, name="triage", invoke_without_command=True)
 
 _CASES_SHOWN = 10
 _PROMPT_CHARS = 100
+
+
+@generations_app.command("import")
+def import_generations(
+    file: Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV or Parquet, a row a picture.")],
+    named: Annotated[
+        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="As of `flywheel feedback import`.")
+    ] = None,
+    workspace: Where = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what was asked of which model, so that feedback which names only the picture can be drawn again."""
+    from flywheel.signals.columns import Columns
+    from flywheel.signals.files import generated_of
+    from pipelines.collecting import collect
+    from pipelines.importing import import_generations
+
+    made = generated_of(file, Columns(named=_pairs(named or [])))
+    opened = open_workspace(workspace)
+    done = import_generations(opened, made, file.parent)
+    collected = collect(opened)
+    missing = _missing(name for one in made for name in one.missing)
+    document = {**asdict(done), "cannot_be_drawn_again_for_want_of": missing, "collected": asdict(collected)}
+
+    def lines(say: Printer) -> None:
+        say(f"{done.generations} pictures read, {done.new} of them new, {done.pictures} kept here")
+        _unplayable(say, missing)
+
+    emit(as_json, document, lines)
 
 
 @feedback_app.command("import")
@@ -40,8 +71,8 @@ def import_feedback(
     as_json: AsJson = False,
 ) -> None:
     """Take in what people said, and sort what failed into modes. The same file again adds nothing."""
+    from flywheel.signals.columns import Columns
     from flywheel.signals.files import feedback_of
-    from flywheel.signals.mapped import Columns
     from pipelines.collecting import collect
 
     said = feedback_of(file, Columns(named=_pairs(named or []), scale=_scale(scale)))
@@ -68,13 +99,14 @@ def add(
     import getpass
 
     from flywheel.signals import mapped
+    from flywheel.signals.columns import Columns
     from pipelines.collecting import collect
 
     row = {"prompt": prompt, "generation": generation, "facets": bad or [], "score": score, "comment": comment}
     row |= {"checkpoint": checkpoint, "seed": seed, "image": image, "actor": getpass.getuser(), "at": _now()}
     if bad and score is None:
         row["score"] = 0.0
-    said = list(mapped.read([("feedback add", row)], mapped.Columns(), "person"))
+    said = list(mapped.read([("feedback add", row)], Columns(), "person"))
     done = collect(open_workspace(workspace), said)
     missing = _missing(said[0].missing)
     emit(as_json, asdict(done), lambda say: _collected(say, done, 1, missing))
@@ -139,9 +171,13 @@ def show(
 def _collected(say: Printer, done: Collected, read: int, missing: dict[str, int]) -> None:
     say(f"{read} judgements read, {done.new_feedback} of them new")
     say(f"{done.failures} failures ({done.new_failures} new) in {done.modes} modes ({done.new_modes} new)")
+    _unplayable(say, missing)
+    say("next: flywheel triage")
+
+
+def _unplayable(say: Printer, missing: dict[str, int]) -> None:
     for name, count in missing.items():
         say(f"  {count} cannot be drawn again: no {name}")
-    say("next: flywheel triage")
 
 
 def _missing(names: Any) -> dict[str, int]:

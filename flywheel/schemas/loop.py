@@ -67,6 +67,7 @@ TABLES: Sequence[TableSpec] = (
             "sampler_json": TEXT,
             "request_id": TEXT,
             "image_id": TEXT,
+            "image": TEXT,
         },
     ),
     spec(

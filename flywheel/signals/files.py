@@ -1,4 +1,4 @@
-"""Feedback from a file: published kinds are known by their form, any other table by its columns."""
+"""Feedback, and what it is about, from a file: published kinds are known by their form, any other table by its columns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 from flywheel.errors import UsageError
 from flywheel.rows import json_document, json_lines, parquet, table
-from flywheel.signals import geneval_sheet, human_scores, mapped
+from flywheel.signals import generated, geneval_sheet, human_scores, mapped
+from flywheel.signals.columns import Columns
 from flywheel.signals.feedback import Feedback
+from flywheel.signals.generated import Generated
 
 Row = tuple[str, Mapping[str, Any]]
 
@@ -34,7 +36,7 @@ class Signal:
 
     says: str
     fits: Callable[[Told], bool]
-    read: Callable[[Told, mapped.Columns], Iterator[Feedback]]
+    read: Callable[[Told, Columns], Iterator[Feedback]]
 
 
 # The first that fits is taken.
@@ -62,13 +64,21 @@ SIGNALS: Mapping[str, Signal] = {
 }
 
 
-def feedback_of(path: Path, columns: mapped.Columns) -> list[Feedback]:
+def feedback_of(path: Path, columns: Columns) -> list[Feedback]:
     """All that the file says. Raises UsageError, naming the place, for what none of SIGNALS reads."""
     told = _told(path)
     kind = next((one for one in SIGNALS.values() if one.fits(told)), None)
     found = list(kind.read(told, columns)) if kind else []
     if not found:
         raise UsageError(f"{path}: no feedback is in it; {', '.join(SIGNALS)} are read")
+    return found
+
+
+def generated_of(path: Path, columns: Columns) -> list[Generated]:
+    """All pictures that the table names. Raises UsageError, naming the place, for what is no table of pictures."""
+    found = list(generated.read(_told(path).rows, columns))
+    if not found:
+        raise UsageError(f"{path}: no picture is in it; a table is wanted, a row a picture")
     return found
 
 
@@ -85,7 +95,7 @@ def _told(path: Path) -> Told:
         ".parquet": parquet,
     }
     if suffix not in readers:
-        raise UsageError(f"{path}: feedback comes as .json, {', '.join(readers)}")
+        raise UsageError(f"{path}: tables come as .json, {', '.join(readers)}")
     return Told(place=str(path), rows=tuple(readers[suffix](path)))
 
 

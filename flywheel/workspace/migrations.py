@@ -35,7 +35,7 @@ MIGRATIONS: Sequence[Migration] = (
     Migration(2, "vectors, tags, kinds of captions", tuple(TABLES[name] for name in (*_NEW_IN[2], "alignment"))),
     Migration(3, "failures", tuple(TABLES[name] for name in _NEW_IN[3])),
     Migration(4, "checkpoints and what they drew", tuple(TABLES[name] for name in _NEW_IN[4])),
-    Migration(5, "feedback and modes", tuple(TABLES[name] for name in (*_NEW_IN[5], "failures"))),
+    Migration(5, "feedback and modes", tuple(TABLES[name] for name in (*_NEW_IN[5], "failures", "generations"))),
 )
 
 FORMAT = MIGRATIONS[-1].number

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from flywheel.workspace import Workspace
 from pipelines.judging import open_workspace
@@ -137,7 +138,7 @@ def test_bad_input_is_one_line(home: str, tmp_path: Path) -> None:
     call("feedback", "import", file, "--map", "prompt", "-w", home).refused(2, "FIELD=COLUMN")
     call("feedback", "import", file, "--scale", "one:five", "-w", home).refused(2, "the worst and the best number")
     call("feedback", "import", tmp_path / "none.csv", "-w", home).refused(2, "No such file")
-    call("feedback", "import", tmp_path / "votes.xlsx", "-w", home).refused(2, "feedback comes as")
+    call("feedback", "import", tmp_path / "votes.xlsx", "-w", home).refused(2, "tables come as")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     call("feedback", "import", tmp_path / "broken.parquet", "-w", home).refused(2, "no Parquet")
     (tmp_path / "deep.json").write_text("[" * 100_000)
@@ -145,3 +146,39 @@ def test_bad_input_is_one_line(home: str, tmp_path: Path) -> None:
     call("feedback", "add", "--prompt", "x", "--bad", "taste", "-w", home).refused(2, "none of the facets")
     call("triage", "show", "abcd", "-w", home).refused(2, "no modes begin with 'abcd'")
     assert state(open_workspace(home))["feedback"] == []
+
+
+def test_a_thumb_that_names_only_the_picture_finds_its_prompt(home: str, tmp_path: Path) -> None:
+    """The product's log says what was asked; the thumbs say which of its pictures are bad."""
+    Image.new("RGB", (32, 24), "red").save(tmp_path / "a.png")
+    log = [
+        {"id": f"r{at}", "prompt": f"a {OBJECTS[at % 4]} {at}", "model": "v7", "seed": at, "guidance_scale": "4.5"}
+        for at in range(48)
+    ]
+    log[3]["image"] = "a.png"
+    log[4]["image"] = "https://example.org/4.png"
+    arguments = ("generations", "import", written(tmp_path / "log.jsonl", log), "-w", home, "--json")
+    done = call(*arguments).json
+    assert (done["generations"], done["new"], done["pictures"]) == (48, 48, 1)
+    assert call(*arguments).json["new"] == 0
+    thumbs = [{"request_id": f"r{at}", "thumb": "down" if at % 4 == 3 else "up"} for at in range(48)]
+    said = call("feedback", "import", written(tmp_path / "thumbs.jsonl", thumbs), "-w", home, "--json").json
+    assert said["failures"] == 12
+    (mode,) = call("triage", "-w", home, "--json").json["modes"]
+    assert (mode["name"], mode["checkpoint"], mode["replayable"]) == ("picture: clock", "v7", 12)
+    assert done["cannot_be_drawn_again_for_want_of"] == {}
+
+
+def test_a_log_names_no_file_elsewhere(home: str, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24), "red").save(tmp_path / "secret.png")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "link.png").symlink_to(tmp_path / "secret.png")
+    (tmp_path / "logs" / "text.png").write_text("no picture")
+    row = {"prompt": "x", "model": "v7", "seed": 1}
+    for image, says in (("../secret.png", "lie beside"), ("link.png", "lie beside"), ("text.png", "no picture")):
+        file = written(tmp_path / "logs" / "log.jsonl", [{**row, "image": image}])
+        call("generations", "import", file, "-w", home).refused(2, says)
+    call("generations", "import", written(tmp_path / "log.jsonl", [{"prompt": "x"}]), "-w", home).refused(
+        2, "no checkpoint"
+    )
+    assert open_workspace(home).query("SELECT count(*) AS n FROM generations")["n"].to_pylist() == [0]

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from flywheel.errors import UsageError
 from flywheel.facets import Facet
+from flywheel.signals.columns import Columns
 from flywheel.signals.failing import failing, unreliable
 from flywheel.signals.feedback import Feedback
-from flywheel.signals.mapped import Columns, read
+from flywheel.signals.mapped import read
 
 
 def thumb(picture: int, actor: str, good: bool) -> Feedback:
@@ -113,7 +114,7 @@ def test_a_row_that_says_nothing_is_refused_with_its_place(row: dict[str, str], 
 
 
 def test_columns_that_are_none_are_refused() -> None:
-    with pytest.raises(UsageError, match="colour: no field of feedback"):
-        Columns(named={"colour": "c"})
+    with pytest.raises(UsageError, match="colour: no such field; there are prompt"):
+        list(read([("file:1", {"prompt": "x", "score": 1})], Columns(named={"colour": "c"}), "file"))
     with pytest.raises(UsageError, match="as 1:5"):
         Columns(scale=(3, 3))
