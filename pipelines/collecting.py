@@ -23,11 +23,10 @@ from flywheel.signals.feedback import Feedback
 from flywheel.triage.modes import Mode, Seen, measured, modes, named
 from flywheel.triage.terms import terms
 from flywheel.workspace import Workspace, runs
-from flywheel.workspace.tables import FencedTable
+from pipelines.mode_events import Event, happened
 
 STEP = "collect"
 EVALUATION = "evaluation"
-_FENCE = "modes"
 Labels = Mapping[str, frozenset[str]]  # of a generation: what its suite says of its prompt
 
 
@@ -157,6 +156,11 @@ def _evaluated(row: Mapping[str, Any]) -> Feedback:
     )
 
 
+def said_of(workspace: Workspace, failure_id: str) -> list[Feedback]:
+    """All that was ever said of the picture of a failure, heard or not."""
+    return [one for one in _told(workspace)[0] if _failure_id(one.picture) == failure_id]
+
+
 def _labels(labels_json: str | None) -> frozenset[str]:
     return frozenset(f"{name} {value}" for name, value in json.loads(labels_json or "{}").items())
 
@@ -230,24 +234,19 @@ def _kept(workspace: Workspace, found: Sequence[tuple[str, Mode]], run_id: str) 
 
 
 def _measured(workspace: Workspace, found: Sequence[tuple[str, Mode]], run_id: str) -> None:
-    rows = workspace.query("SELECT mode_id, seq, event, detail_json FROM mode_events ORDER BY mode_id, seq").to_pylist()
-    seqs: dict[str, int] = {}
-    last: dict[tuple[str, str], str] = {}
-    for row in rows:
-        seqs[row["mode_id"]] = row["seq"] + 1
-        if row["event"] == "measured":
-            last[row["mode_id"], json.loads(row["detail_json"])["checkpoint"]] = row["detail_json"]
-    events = []
-    for checkpoint, mode in found:
-        detail = json.dumps({"checkpoint": checkpoint, **_figures(mode)}, sort_keys=True)
-        if last.get((mode.mode_id, checkpoint)) != detail:
-            seq = seqs.get(mode.mode_id, 0)
-            seqs[mode.mode_id] = seq + 1
-            events.append({"mode_id": mode.mode_id, "seq": seq, "event": "measured", "detail_json": detail})
-    now = _now()
-    stamped = [event | {"actor": "flywheel", "at": now} for event in events]
-    fenced = FencedTable(workspace.tables, "mode_events", _FENCE, run_id)
-    fenced.append(pa.Table.from_pylist(stamped, schema=TABLES["mode_events"].schema))
+    """How each mode stands now, where that is not how it stood."""
+    last = {
+        (row["mode_id"], json.loads(row["detail_json"])["checkpoint"]): row["detail_json"]
+        for row in workspace.query(
+            "SELECT mode_id, detail_json FROM mode_events WHERE event = 'measured' ORDER BY mode_id, seq"
+        ).to_pylist()
+    }
+    events = [
+        Event(mode_id=mode.mode_id, event="measured", detail={"checkpoint": checkpoint, **_figures(mode)})
+        for checkpoint, mode in found
+    ]
+    changed = [one for one in events if last.get((one.mode_id, one.detail["checkpoint"])) != one.detail_json]
+    happened(workspace, changed, actor="flywheel", run_id=run_id)
 
 
 def _figures(mode: Mode) -> dict[str, Any]:

@@ -125,6 +125,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register themselves on `ap
     search_commands,
     train_commands,
     triage_commands,
+    triage_decisions,
     up_commands,
     workspace_commands,
 )

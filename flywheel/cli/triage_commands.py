@@ -117,6 +117,7 @@ def triage(
     context: typer.Context,
     state: Annotated[list[str] | None, typer.Option("--state", help="Default: all that are not over.")] = None,
     part: Annotated[str, typer.Option("--slice", help="Modes of a facet, or that name this part of prompts.")] = "",
+    track: Annotated[str, typer.Option(help="Modes that this track is to heal.")] = "",
     since: Annotated[str, typer.Option(help="Changed since then, as 2026-11-28 or 2026-11-28T09:00.")] = "",
     new: Annotated[bool, typer.Option("--new", help="Only what changed since you last looked.")] = False,
     workspace: Where = DEFAULT,
@@ -129,7 +130,7 @@ def triage(
         return
     opened = open_workspace(workspace)
     looked = _looked(str(opened.path) if opened.is_local else workspace)
-    shown = modes_shown(opened, states=state or (), part=part, since=max(since, looked if new else ""))
+    shown = modes_shown(opened, states=state or (), part=part, track=track, since=max(since, looked if new else ""))
     changed = [one for one in shown if one.changed_at > looked]
     document = {
         "looked_before": looked or None,
@@ -203,10 +204,13 @@ def _print(say: Printer, shown: list[ModeShown], changed: list[ModeShown], looke
             f"{one.severity:.2f}",
             _trend(one),
             _evidence(one),
+            " → ".join(filter(None, (one.cause, one.track))) or "–",
         ]
         for one in shown
     ]
-    table(None, ["mode", "what fails, where", "state", "prompts", "severity", "trend", "evidence"], rows)
+    table(
+        None, ["mode", "what fails, where", "state", "prompts", "severity", "trend", "evidence", "cause → track"], rows
+    )
     say("next: flywheel triage show MODE")
 
 

@@ -2,16 +2,17 @@
 
 A picture fails in whole, or in a facet, where the mean of what raters say is below the bar, or most of them complain of something.
 Each rater is heard once, so that a duplicate weighs nothing; one who mostly contradicts the others is not heard at all.
+Who reviewed what was said has the last word.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flywheel.facets import BAR, SCORE, Facet
-from flywheel.signals.feedback import Feedback
+from flywheel.signals.feedback import REVIEW, Feedback
 
 _KNOWN_BY = 20  # pictures, of which others were heard too, before a rater is judged; our choice
 _AGREES = 0.6  # share of them on which a rater must side with most others: a coin is below it; our choice
@@ -57,8 +58,13 @@ def spoken(feedback: Iterable[Feedback]) -> list[Spoken]:
     """A picture each, in the order in which they were spoken of; those that only deaf ears spoke of are left out."""
     by_picture = _heard_once(feedback)
     deaf = unreliable(by_picture)
-    heard = [[one for one in said if one.actor not in deaf or not one.actor] for said in by_picture.values()]
-    return [_spoken(said) for said in heard if said]
+    return [_spoken(heard) for said in by_picture.values() if (heard := _heard(said, deaf))]
+
+
+def _heard(said: Sequence[Feedback], deaf: Collection[str]) -> list[Feedback]:
+    """The last review, where there is one; else all but the deaf."""
+    reviews = [one for one in said if one.source == REVIEW]
+    return reviews[-1:] or [one for one in said if one.actor not in deaf or not one.actor]
 
 
 def failing(feedback: Iterable[Feedback]) -> list[Spoken]:
@@ -93,7 +99,7 @@ def _heard_once(feedback: Iterable[Feedback]) -> dict[str, list[Feedback]]:
     """By picture; of each rater the last word. Those without a name are told apart by what they say."""
     found: dict[str, dict[str, Feedback]] = defaultdict(dict)
     for one in feedback:
-        found[one.picture][one.actor or one.feedback_id] = one
+        found[one.picture][REVIEW if one.source == REVIEW else one.actor or one.feedback_id] = one
     return {picture: list(said.values()) for picture, said in found.items()}
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from flywheel.facets import Facet
 from flywheel.seeds import stable_hash
 
+REVIEW = "review"  # the source of what a person said having looked at what others said: it stands alone
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:

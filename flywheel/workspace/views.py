@@ -54,6 +54,10 @@ SELECT m.mode_id, m.name, m.facet, m.parts,
        coalesce(arg_max(e.event, e.seq) FILTER (e.event IN ('candidate', 'open', 'planned', 'healing', 'healed',
                                                             'regressed', 'exhausted', 'dismissed')), 'candidate') AS state,
        arg_max(e.detail_json, e.seq) FILTER (e.event = 'measured') AS measured_json,
+       json_extract_string(arg_max(e.detail_json, e.seq) FILTER (e.event = 'routed'), '$.track') AS track,
+       json_extract_string(arg_max(e.detail_json, e.seq) FILTER (e.event = 'routed'), '$.cause') AS cause,
+       json_extract_string(arg_max(e.detail_json, e.seq) FILTER (e.event = 'snoozed'), '$.until') AS snoozed_until,
+       json_extract_string(arg_max(e.detail_json, e.seq) FILTER (e.event = 'noted'), '$.text') AS note,
        arg_min(e."at", e.seq) AS found_at,
        arg_max(e."at", e.seq) AS changed_at
 FROM modes m JOIN mode_events e USING (mode_id) GROUP BY m.mode_id, m.name, m.facet, m.parts

@@ -182,3 +182,46 @@ def test_a_log_names_no_file_elsewhere(home: str, tmp_path: Path) -> None:
         2, "no checkpoint"
     )
     assert open_workspace(home).query("SELECT count(*) AS n FROM generations")["n"].to_pylist() == [0]
+
+
+def judged(home: str, tmp_path: Path) -> str:
+    """The one mode of the usual votes."""
+    call("feedback", "import", written(tmp_path / "votes.jsonl", votes()), "--map", "prompt=query", "-w", home)
+    (mode,) = call("triage", "-w", home, "--json").json["modes"]
+    return str(mode["mode_id"])
+
+
+def test_people_decide_what_becomes_of_a_mode(home: str, tmp_path: Path) -> None:
+    mode = judged(home, tmp_path)
+    call("triage", "note", mode, "seen in the shop, too", "-w", home)
+    call("triage", "route", mode, "--track", "pretraining", "--why", "never shown", "-w", home)
+    (one,) = call("triage", "--track", "pretraining", "-w", home, "--json").json["modes"]
+    assert (one["note"], one["track"]) == ("seen in the shop, too", "pretraining")
+    assert call("triage", "--track", "prompt", "-w", home, "--json").json["modes"] == []
+    call("triage", "snooze", mode, "--days", "2", "-w", home)
+    assert call("triage", "-w", home, "--json").json["modes"] == []
+    call("triage", "dismiss", mode, "--why", "no customer asks", "-w", home)
+    (one,) = call("triage", "--state", "dismissed", "-w", home, "--json").json["modes"]
+    assert one["mode_id"] == mode
+    events = call("triage", "show", mode, "-w", home, "--json").json["events"]
+    assert [event["event"] for event in events] == ["measured", "noted", "routed", "snoozed", "dismissed"]
+    assert [event["seq"] for event in events] == list(range(5))
+    call("triage", "route", mode, "--track", "hope", "-w", home).refused(2, "no track 'hope'")
+
+
+def test_what_a_person_finds_good_is_no_failure_whatever_others_say(home: str, tmp_path: Path) -> None:
+    mode = judged(home, tmp_path)
+    case = call("triage", "show", mode, "-w", home, "--json").json["failures"][0]["failure_id"]
+    told = call("triage", "explain", case[:8], "-w", home, "--json").json
+    assert [one["score"] for one in told["said"]] == [0.0, 0.0]
+    assert [one["mode_id"] for one in told["modes"]] == [mode]
+    assert (
+        call("triage", "not-a-failure", case, "--why", "that is how clocks look", "-w", home, "--json").json["failures"]
+        == 23
+    )
+    worse = [{**row, "user": "cy"} for row in votes()]
+    again = call(
+        "feedback", "import", written(tmp_path / "more.jsonl", worse), "--map", "prompt=query", "-w", home, "--json"
+    ).json
+    assert again["failures"] == 23
+    call("triage", "explain", case, "-w", home).refused(2, "no failures begin with")
