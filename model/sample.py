@@ -136,6 +136,14 @@ class ImageModel:
         with placed(self.vae, self.device):
             return self.vae.decode((grid * deviation + mean).to(self.device)).clamp(-1, 1).cpu()
 
+    @torch.no_grad()
+    def reconstructed(self, pictures: Sequence[Pictures.Image]) -> list[Pictures.Image]:
+        """Through the autoencoder alone: what it cannot keep, no network can draw. Pictures of whole tokens, of one size."""
+        images = torch.cat([_pixels(one, self.vae.config.in_channels) for one in pictures]).to(self.device)
+        with placed(self.vae, self.device):
+            made = self.vae.decode(self.vae.encode(images)).clamp(-1, 1).cpu()
+        return [as_picture(one) for one in made]
+
     def _nulls(self, negative: str, pictures: References | None, number: int) -> list[Condition]:
         """What is not wanted, with each one's references; once where all have the same."""
         if pictures is None or all(own is pictures[0] for own in pictures):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -102,7 +102,7 @@ def _told(workspace: Workspace) -> tuple[list[Feedback], Labels]:
         "WHERE coalesce(json_extract_string(labels_json, '$.role'), 'triage') = 'triage' "
         "GROUP BY generation_id, judge ORDER BY generation_id, judge"
     ).to_pylist()
-    labels = {row["generation_id"]: _labels(row["labels_json"]) for row in judged}
+    labels = {row["generation_id"]: labels_of(json.loads(row["labels_json"] or "{}")) for row in judged}
     return [*people, *map(_evaluated, judged)], labels
 
 
@@ -161,8 +161,16 @@ def said_of(workspace: Workspace, failure_id: str) -> list[Feedback]:
     return [one for one in _told(workspace)[0] if _failure_id(one.picture) == failure_id]
 
 
-def _labels(labels_json: str | None) -> frozenset[str]:
-    return frozenset(f"{name} {value}" for name, value in json.loads(labels_json or "{}").items())
+def labels_of(labels: Mapping[str, str]) -> frozenset[str]:
+    """What a suite says of a prompt, as parts; whose role it has says nothing of what it asks."""
+    return frozenset(f"{name} {value}" for name, value in labels.items() if name != "role")
+
+
+def seen_of(workspace: Workspace, generations: Collection[str], judge: str) -> list[Seen]:
+    """These pictures as one judge saw them."""
+    told, labels = _told(workspace)
+    judged = [one for one in told if one.generation in generations and (one.source, one.actor) == (EVALUATION, judge)]
+    return [_seen(one, labels) for one in spoken(judged)]
 
 
 def _failure_id(picture: str) -> str:

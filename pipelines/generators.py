@@ -18,6 +18,8 @@ from pipelines.asking import waiting
 from pipelines.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from flywheel.encoders.images_server import ImagesServer
     from model.sample import ImageModel, Sampling
 
@@ -81,6 +83,11 @@ class LocalGenerator:
             model = _loaded(self.folder)
             pictures = model.generate(prompts, seeds, _sampling(self.sampler_json), seen if any(seen) else None)
         return [_png(picture) for picture in pictures]
+
+    def reconstructed(self, pictures: Sequence[Image.Image]) -> list[bytes]:
+        """Through the checkpoint's autoencoder alone, encoded."""
+        with _DRAWING:
+            return [_png(one) for one in _loaded(self.folder).reconstructed(pictures)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from flywheel.seeds import stable_hash
 from flywheel.suites import SUITES
 from flywheel.suites.item import Box, Item, Scored, Seen
 from flywheel.workspace import Workspace
-from model.miniature.suite import CHECKER_OF, CHECKERS
+from model.miniature.suite import CHECKER_OF, CHECKERS, scene_of
 from model.miniature.suite import NAME as MINIATURE
 from model.miniature.suite import scored as miniature_scored
 from pipelines.asking import waiting
@@ -91,7 +91,8 @@ class CheckerJudge:
 
         checker = CHECKERS[self.name]
         return [
-            miniature_scored(one.item, Image.open(io.BytesIO(one.picture)).convert("RGB"), checker) for one in shown
+            miniature_scored(checker(scene_of(one.item), Image.open(io.BytesIO(one.picture)).convert("RGB")))
+            for one in shown
         ]
 
 

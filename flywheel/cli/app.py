@@ -126,6 +126,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register themselves on `ap
     train_commands,
     triage_commands,
     triage_decisions,
+    triage_run,
     up_commands,
     workspace_commands,
 )

@@ -198,7 +198,7 @@ def _told(finding: Finding) -> str:
         return f"{finding.kind}: not known"
     figures = (
         f"{name} {share.mean:.2f} ({share.low:.2f}–{share.high:.2f} of {share.of})"
-        for name, share in finding.shares.items()
+        for name, share in sorted(finding.shares.items())
     )
     return f"{finding.kind}: {', '.join(figures)}"
 

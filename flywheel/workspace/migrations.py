@@ -26,7 +26,7 @@ _NEW_IN = {
     2: ("embeddings", "tags"),
     3: ("failures",),
     4: ("checkpoints", "suite_items", "pictures", "generations", "evaluations"),
-    5: ("feedback", "modes", "mode_members", "mode_events"),
+    5: ("feedback", "modes", "mode_members", "mode_events", "experiments", "attributions"),
 }
 _LATER = frozenset(name for names in _NEW_IN.values() for name in names)
 
@@ -35,7 +35,9 @@ MIGRATIONS: Sequence[Migration] = (
     Migration(2, "vectors, tags, kinds of captions", tuple(TABLES[name] for name in (*_NEW_IN[2], "alignment"))),
     Migration(3, "failures", tuple(TABLES[name] for name in _NEW_IN[3])),
     Migration(4, "checkpoints and what they drew", tuple(TABLES[name] for name in _NEW_IN[4])),
-    Migration(5, "feedback and modes", tuple(TABLES[name] for name in (*_NEW_IN[5], "failures", "generations"))),
+    Migration(
+        5, "feedback, modes and why they fail", tuple(TABLES[name] for name in (*_NEW_IN[5], "failures", "generations"))
+    ),
 )
 
 FORMAT = MIGRATIONS[-1].number

@@ -29,7 +29,7 @@ Facts = Mapping[str, str | int]
 def captions(subject: Subject, facts: Facts | None = None) -> dict[str, str]:
     """The captions that a subject has, by kind: `text` where something is written, `knowledge` where facts are given."""
     said = singly(subject) if isinstance(subject, Scene) else sort_of(subject).plain(subject)
-    told = {"general": {"caption": said}, "structured": _structured(subject)}
+    told = {"general": {"caption": said}, "structured": structured(subject)}
     written = _text(subject)
     if written is not None:
         told["text"] = written
@@ -63,11 +63,12 @@ def _(subject: Page) -> dict[str, Any]:
 
 
 @singledispatch
-def _structured(subject: Subject) -> dict[str, Any]:
+def structured(subject: Subject) -> dict[str, Any]:
+    """What is to be seen, where, and how it hangs together."""
     raise TypeError(f"nothing is known of the structure of a {type(subject).__name__}")
 
 
-@_structured.register
+@structured.register
 def _(subject: Scene) -> dict[str, Any]:
     things = [_thing(thing) for thing in subject.things]
     relations = [
@@ -78,7 +79,7 @@ def _(subject: Scene) -> dict[str, Any]:
     return _whole(subject.background, [*things, *map(_line, subject.lines)], relations)
 
 
-@_structured.register
+@structured.register
 def _(subject: Page) -> dict[str, Any]:
     look = "picture" if subject.shape is not None else "band"
     entities = [{"name": subject.shape or look, "attributes": [subject.colour], "place": "top"}]
@@ -89,7 +90,7 @@ def _(subject: Page) -> dict[str, Any]:
     return _whole("white", entities, [])
 
 
-@_structured.register
+@structured.register
 def _(subject: Diagram) -> dict[str, Any]:
     entities = [
         {"name": node.name, "attributes": [node.colour, node.shape], "place": CELLS[node.cell]}
@@ -103,14 +104,14 @@ def _(subject: Diagram) -> dict[str, Any]:
     return _whole("white", entities, relations)
 
 
-@_structured.register
+@structured.register
 def _(subject: Emblem) -> dict[str, Any]:
     parts = (("rim", subject.rim), ("emblem", subject.field), (subject.charge, subject.ink))
     entities = [{"name": name, "attributes": [colour], "place": "middle center"} for name, colour in parts]
     return _whole("white", entities, [])
 
 
-@_structured.register
+@structured.register
 def _(subject: Creature) -> dict[str, Any]:
     who = subject.identity
     parts = [

@@ -98,6 +98,14 @@ def prompts_of(level: Level, number: int, role: str, seed: Sequence[int] = (0,))
     return list(found.values())
 
 
+def anything(role: str, seed: Sequence[int]) -> Iterator[tuple[str, Prompt]]:
+    """(level, prompt) without end, level after level in turn; a prompt may come twice."""
+    each = {name: _drawn(level, role, np.random.default_rng([*seed, *name.encode()])) for name, level in LEVELS.items()}
+    while True:
+        for name, of in each.items():
+            yield name, next(of)
+
+
 def said(scene: Scene, rng: np.random.Generator) -> str:
     """As captions say it, or as people ask for it."""
     return wording.wording(scene, rng) if rng.random() < 0.5 else phrasing.phrased(scene, rng)
