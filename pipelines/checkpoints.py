@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +23,18 @@ _PARTS = ("transformer", "vae", "text_encoder", "scheduler")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """`place`: a folder as diffusers has them. `autoencoder_id`: of the decoder and encoder alone."""
+    """`place`: a folder as diffusers has them. `autoencoder_id`: of the decoder and encoder alone.
+
+    `parent_id`: what it went on from; `snapshot_id`: what it was trained on. Empty where that is not known.
+    """
 
     checkpoint_id: str
     name: str
     place: str
     autoencoder_id: str
+    parent_id: str = ""
+    snapshot_id: str = ""
+    recipe_json: str = "{}"
 
     @property
     def folder(self) -> Path:
@@ -66,9 +73,35 @@ def checkpoint_by_name(workspace: Workspace, name: str) -> str:
 
 def checkpoints(workspace: Workspace) -> list[Checkpoint]:
     rows = workspace.query(
-        'SELECT checkpoint_id, name, place, autoencoder_id FROM checkpoints ORDER BY "at", checkpoint_id'
+        "SELECT checkpoint_id, name, place, autoencoder_id, coalesce(parent_id, '') AS parent_id, "
+        "coalesce(snapshot_id, '') AS snapshot_id, coalesce(recipe_json, '{}') AS recipe_json "
+        'FROM checkpoints ORDER BY "at", checkpoint_id'
     )
     return [Checkpoint(**row) for row in rows.to_pylist()]
+
+
+def checkpoint_trained(
+    workspace: Workspace, folder: Path, *, parent: str, snapshots: Sequence[str], recipe: str
+) -> Checkpoint:
+    """Weights that came of snapshots of this workspace: from then on it is known what they were shown.
+
+    `parent`: the id of what they went on from, empty for new weights.
+    """
+    found = _of_folder(folder.resolve(), folder.resolve().parent.name)
+    return _known(workspace, replace(found, parent_id=parent, snapshot_id=" ".join(snapshots), recipe_json=recipe))
+
+
+def shown_in_training(workspace: Workspace, checkpoint_id: str) -> list[str] | None:
+    """Every snapshot that a checkpoint or what it went on from was trained on; None where some of it is not known."""
+    known = {one.checkpoint_id: one for one in checkpoints(workspace)}
+    found: list[str] = []
+    while checkpoint_id:
+        one = known.get(checkpoint_id)
+        if one is None or not one.snapshot_id:
+            return None
+        found += one.snapshot_id.split()
+        checkpoint_id = one.parent_id
+    return found
 
 
 def _of_folder(folder: Path, name: str) -> Checkpoint:

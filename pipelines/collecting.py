@@ -166,6 +166,14 @@ def labels_of(labels: Mapping[str, str]) -> frozenset[str]:
     return frozenset(f"{name} {value}" for name, value in labels.items() if name != "role")
 
 
+def pictures_of(workspace: Workspace, checkpoint_id: str) -> list[Seen]:
+    """All pictures of a checkpoint that were spoken of."""
+    rows = workspace.query(f"SELECT generation_id FROM generations WHERE checkpoint_id = '{checkpoint_id}'")
+    mine = set(rows["generation_id"].to_pylist())
+    told, labels = _told(workspace)
+    return [_seen(one, labels) for one in spoken([said for said in told if said.generation in mine])]
+
+
 def seen_of(workspace: Workspace, generations: Collection[str], judge: str) -> list[Seen]:
     """These pictures as one judge saw them."""
     told, labels = _told(workspace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from flywheel.errors import UsageError
 
 if TYPE_CHECKING:
     from model.data.examples import Offered
-    from model.train.jobs import Job
+    from model.train.jobs import GeneratorJob, Job
     from model.train.run import Watch
 
 recipes = typer.Typer(help="What training runs are made of.", no_args_is_help=True)
@@ -102,7 +103,7 @@ def train_mmdit(
         cache=cache or out / "cache",
         resume=resume,
     )
-    _run(job, ray_workers, as_json, _report)
+    _run(job, ray_workers, as_json, _report, lambda report: _written_down(report, data, workspace, job))
 
 
 @training.command("vae")
@@ -175,8 +176,14 @@ def generate(
     emit(as_json, document, lines)
 
 
-def _run(job: Job, ray_workers: int | None, as_json: bool, told: Callable[[Printer, Mapping[str, Any]], None]) -> None:
-    """The report is the first worker's to give."""
+def _run(
+    job: Job,
+    ray_workers: int | None,
+    as_json: bool,
+    told: Callable[[Printer, Mapping[str, Any]], None],
+    after: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda report: report,
+) -> None:
+    """The report is the first worker's to give; `after`: what it does beside, and tells."""
     if ray_workers is None:
         report = job(_watching)
     else:
@@ -184,7 +191,29 @@ def _run(job: Job, ray_workers: int | None, as_json: bool, told: Callable[[Print
 
         report = on_ray(job, ray_workers)
     if report is not None:
-        emit(as_json, report, lambda say: told(say, report))
+        document = after(report)
+        emit(as_json, document, lambda say: told(say, document))
+
+
+def _written_down(
+    report: Mapping[str, Any], data: Sequence[str], workspace: str, job: GeneratorJob
+) -> Mapping[str, Any]:
+    """What came of snapshots alone is a checkpoint of the workspace: what it was shown can be asked from then on."""
+    if job.recipe.lora.rank or not all(source.startswith(_SNAPSHOT) for source in data):
+        return report
+    from pipelines.checkpoints import BUNDLED, checkpoint_named, checkpoint_trained
+
+    opened = open_workspace(workspace)
+    goes_on = job.recipe.begins == "weights"
+    parent = checkpoint_named(opened, str(job.model or BUNDLED)).checkpoint_id if goes_on else ""
+    found = checkpoint_trained(
+        opened,
+        Path(report["model"]),
+        parent=parent,
+        snapshots=[source.removeprefix(_SNAPSHOT) for source in data],
+        recipe=json.dumps(asdict(job.recipe), sort_keys=True),
+    )
+    return {**report, "checkpoint_id": found.checkpoint_id}
 
 
 def _features(name: str | None) -> Path | None:
@@ -236,6 +265,8 @@ def _report(say: Printer, report: Mapping[str, Any]) -> None:
         mfu = "" if pace["mfu"] is None else f", {pace['mfu']:.1%} of the device's peak"
         say(f"{pace['samples_s']:.1f} samples/s, {pace['waited']:.1%} of the time waiting for data{mfu}")
     say(f"model: {report['model']}")
+    if "checkpoint_id" in report:
+        say(f"checkpoint {report['checkpoint_id'][:8]}: flywheel evaluate --checkpoint {report['checkpoint_id'][:8]}")
 
 
 def _vae_report(say: Printer, report: Mapping[str, Any]) -> None:

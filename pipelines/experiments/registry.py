@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from flywheel.triage.attribution import Experiment, Finding, Kind
+from pipelines.experiments.captions_audit import captions_audit
+from pipelines.experiments.coverage import coverage
 from pipelines.experiments.judge_check import judge_check
 from pipelines.experiments.reconstruction import reconstruction
 from pipelines.experiments.reseed import reseed
@@ -13,5 +15,7 @@ from pipelines.experiments.trial import Trial
 EXPERIMENTS: Mapping[Kind, Callable[[Trial, Experiment], Finding]] = {
     Kind.JUDGE: judge_check,
     Kind.RECONSTRUCTION: reconstruction,
+    Kind.COVERAGE: coverage,
+    Kind.CAPTIONS: captions_audit,
     Kind.RESEED: reseed,
 }
