@@ -27,6 +27,9 @@ from pipelines.mode_events import Event, happened
 
 STEP = "collect"
 EVALUATION = "evaluation"
+# What the gate and the report ask, and what was asked in our own words, must not shape what is healed.
+_FOR_TRIAGE = "coalesce(json_extract_string(labels_json, '$.role'), 'triage') = 'triage'"
+_IDS = pa.schema({"ids": pa.list_(pa.string())})
 Labels = Mapping[str, frozenset[str]]  # of a generation: what its suite says of its prompt
 
 
@@ -86,8 +89,11 @@ def _row(feedback_id: str, said: Feedback) -> dict[str, Any]:
     }
 
 
-def _told(workspace: Workspace) -> tuple[list[Feedback], Labels]:
-    """All that was ever said: people first, each later word after the earlier ones, then judges."""
+def _told(workspace: Workspace, of: Collection[str] | None = None) -> tuple[list[Feedback], Labels]:
+    """All that was ever said: people first, each later word after the earlier ones, then judges.
+
+    `of`: what judges said of these generations, whatever they were drawn for; None: of all that may shape what is healed.
+    """
     said = "SELECT * FROM feedback ORDER BY coalesce(nullif(\"at\", ''), taken_at), feedback_id"
     rows = workspace.query(said).to_pylist()
     asked = _asked(workspace)
@@ -98,9 +104,9 @@ def _told(workspace: Workspace) -> tuple[list[Feedback], Labels]:
         "array_agg(facet ORDER BY facet, repeat) AS facets, array_agg(score ORDER BY facet, repeat) AS scores "
         "FROM evaluations e JOIN generations g USING (generation_id) JOIN checkpoints c USING (checkpoint_id) "
         "LEFT JOIN (SELECT item_id, labels_json FROM suite_items) USING (item_id) "
-        # What the gate and the report ask must not shape what is healed.
-        "WHERE coalesce(json_extract_string(labels_json, '$.role'), 'triage') = 'triage' "
-        "GROUP BY generation_id, judge ORDER BY generation_id, judge"
+        f"WHERE {_FOR_TRIAGE if of is None else 'list_contains((SELECT ids FROM wanted), generation_id)'} "
+        "GROUP BY generation_id, judge ORDER BY generation_id, judge",
+        wanted=pa.table({"ids": [sorted(of or ())]}, schema=_IDS),
     ).to_pylist()
     labels = {row["generation_id"]: labels_of(json.loads(row["labels_json"] or "{}")) for row in judged}
     return [*people, *map(_evaluated, judged)], labels
@@ -176,8 +182,8 @@ def pictures_of(workspace: Workspace, checkpoint_id: str) -> list[Seen]:
 
 def seen_of(workspace: Workspace, generations: Collection[str], judge: str) -> list[Seen]:
     """These pictures as one judge saw them."""
-    told, labels = _told(workspace)
-    judged = [one for one in told if one.generation in generations and (one.source, one.actor) == (EVALUATION, judge)]
+    told, labels = _told(workspace, generations)
+    judged = [one for one in told if (one.source, one.actor) == (EVALUATION, judge)]
     return [_seen(one, labels) for one in spoken(judged)]
 
 
@@ -221,11 +227,16 @@ def _modes(workspace: Workspace, pictures: Iterable[Spoken], labels: Labels) -> 
     return found
 
 
+def prompt_id(prompt: str, references: Sequence[str] = ()) -> str:
+    """What counts as one prompt among cases."""
+    return stable_hash([prompt, list(references)])
+
+
 def _seen(one: Spoken, labels: Labels) -> Seen:
     first = one.first
     return Seen(
         picture=_failure_id(first.picture),
-        prompt_id=stable_hash([first.prompt, list(first.references)]),
+        prompt_id=prompt_id(first.prompt, first.references),
         parts=terms(first.prompt) | labels.get(first.generation, frozenset()),
         means=one.means,
     )

@@ -10,6 +10,7 @@ from pipelines.experiments.coverage import coverage
 from pipelines.experiments.judge_check import judge_check
 from pipelines.experiments.reconstruction import reconstruction
 from pipelines.experiments.reseed import reseed
+from pipelines.experiments.rewrite import rewrite
 from pipelines.experiments.trial import Trial
 
 EXPERIMENTS: Mapping[Kind, Callable[[Trial, Experiment], Finding]] = {
@@ -18,4 +19,5 @@ EXPERIMENTS: Mapping[Kind, Callable[[Trial, Experiment], Finding]] = {
     Kind.COVERAGE: coverage,
     Kind.CAPTIONS: captions_audit,
     Kind.RESEED: reseed,
+    Kind.REWRITE: rewrite,
 }

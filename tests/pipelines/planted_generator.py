@@ -15,6 +15,7 @@ from model.miniature import matched
 from model.miniature.render import render
 from model.miniature.scene import Scene
 from model.miniature.suite import scene_of, scored
+from model.miniature.wording import plain
 from pipelines.generators import Request
 from pipelines.judges import Shown
 from pipelines.judging import open_workspace
@@ -22,16 +23,17 @@ from pipelines.judging import open_workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantedGenerator:
-    """Draws things of `shape` as rings, in so many of a hundred pictures."""
+    """Draws things of `shape` as rings, in so many of a hundred pictures; where `plainly`, not when asked as captions say it."""
 
     where: str
     shape: str = "cross"
     fails_in_100: int = 100
+    plainly: bool = False
     sampler_json: str = "{}"
 
     @property
     def checkpoint_id(self) -> str:
-        return stable_hash(["planted", self.shape, self.fails_in_100], 32)
+        return stable_hash(["planted", self.shape, self.fails_in_100, self.plainly], 32)
 
     def drawn(self, requests: Sequence[Request], references: Sequence[Sequence[bytes]]) -> list[bytes | Failure]:
         scenes = _scenes(open_workspace(self.where))
@@ -39,7 +41,7 @@ class PlantedGenerator:
 
     def _picture(self, scene: Scene, asked: Request) -> bytes:
         lot = int(stable_hash([asked.prompt, asked.seed], 8), 16) % 100
-        if lot < self.fails_in_100:
+        if lot < self.fails_in_100 and not (self.plainly and asked.prompt == plain(scene)):
             things = [replace(one, shape="ring") if one.shape == self.shape else one for one in scene.things]
             scene = replace(scene, things=tuple(things))
         file = io.BytesIO()

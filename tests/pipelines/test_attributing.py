@@ -35,9 +35,9 @@ def workspace(tmp_path: Path) -> Workspace:
     return init_workspace(str(tmp_path / "workspace"))
 
 
-def trial_of(workspace: Workspace, judge: Judge = A, fails_in_100: int = 100) -> Trial:
+def trial_of(workspace: Workspace, judge: Judge = A, fails_in_100: int = 100, plainly: bool = False) -> Trial:
     """The generator was examined as usual; the mode of crosses that came of it."""
-    generator = PlantedGenerator(where=str(workspace.path), fails_in_100=fails_in_100)
+    generator = PlantedGenerator(where=str(workspace.path), fails_in_100=fails_in_100, plainly=plainly)
     written_down(workspace, generator.checkpoint_id)
     items = items_of("miniature:L1,L2", 90, "triage")
     evaluate(workspace, generator, items, judge, executor("local", 1), quiet)
@@ -86,6 +86,21 @@ def test_what_is_never_drawn_is_confirmed_and_no_other_seed_helps(workspace: Wor
     assert shares["coverage"] is None
     assert '"ever": {"mean": 0.0' in shares["reseed"]
     assert '"bad": {"mean": 1.0' in shares["judge"]
+
+
+def test_what_comes_right_when_said_in_full_is_a_matter_of_phrasing(workspace: Workspace) -> None:
+    trial = trial_of(workspace, plainly=True)
+    assert attribute(trial, BUDGET, Thresholds()).cause is Cause.PHRASING
+    before = {row["prompt"] for row in workspace.query("SELECT prompt FROM failures").to_pylist()}
+    collect(workspace)
+    roles = workspace.query("SELECT DISTINCT json_extract_string(labels_json, '$.role') AS role FROM suite_items")
+    assert set(roles["role"].to_pylist()) == {"triage", "rewritten"}
+    after = {row["prompt"] for row in workspace.query("SELECT prompt FROM failures").to_pylist()}
+    rewritten = workspace.query(
+        "SELECT prompt FROM suite_items WHERE json_extract_string(labels_json, '$.role') = 'rewritten'"
+    )
+    assert before <= after
+    assert not after & set(rewritten["prompt"].to_pylist()) - before
 
 
 def test_what_comes_right_now_and_then_is_unreliable(workspace: Workspace) -> None:
