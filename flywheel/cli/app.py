@@ -118,6 +118,7 @@ from flywheel.cli import (  # noqa: E402, F401  (they register themselves on `ap
     data_commands,
     demo_command,
     export_commands,
+    feedback_commands,
     loop_commands,
     model_commands,
     policy_commands,

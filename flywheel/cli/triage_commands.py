@@ -1,4 +1,4 @@
-"""Commands of the morning: feedback in, modes out."""
+"""`flywheel triage`: modes, the costliest first; one with its cases."""
 
 from __future__ import annotations
 
@@ -14,102 +14,14 @@ import typer
 from flywheel.cli.app import DEFAULT, AsJson, Printer, Where, app, emit, open_workspace, table
 
 if TYPE_CHECKING:
-    from pipelines.collecting import Collected
+    from flywheel.workspace import Workspace
     from pipelines.modes_shown import ModeShown
 
-feedback_app = typer.Typer(help="What people say of pictures, from files or one by one.", no_args_is_help=True)
-generations_app = typer.Typer(help="Pictures that a product made.", no_args_is_help=True)
 triage_app = typer.Typer(help="Which failures there are, of what kind, and what is done about them.")
-app.add_typer(feedback_app, name="feedback")
-app.add_typer(generations_app, name="generations")
 app.add_typer(triage_app, name="triage", invoke_without_command=True)
 
-_CASES_SHOWN = 10
+_CASES_SHOWN, _PICTURES_SHOWN = 10, 12
 _PROMPT_CHARS = 100
-
-
-@generations_app.command("import")
-def import_generations(
-    file: Annotated[Path, typer.Argument(help="JSONL, JSON, CSV, TSV or Parquet, a row a picture.")],
-    named: Annotated[
-        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="As of `flywheel feedback import`.")
-    ] = None,
-    workspace: Where = DEFAULT,
-    as_json: AsJson = False,
-) -> None:
-    """Take in what was asked of which model, so that feedback which names only the picture can be drawn again."""
-    from flywheel.signals.columns import Columns
-    from flywheel.signals.files import generated_of
-    from pipelines.collecting import collect
-    from pipelines.importing import import_generations
-
-    made = generated_of(file, Columns(named=_pairs(named or [])))
-    opened = open_workspace(workspace)
-    done = import_generations(opened, made, file.parent)
-    collected = collect(opened)
-    missing = _missing(name for one in made for name in one.missing)
-    document = {**asdict(done), "cannot_be_drawn_again_for_want_of": missing, "collected": asdict(collected)}
-
-    def lines(say: Printer) -> None:
-        say(f"{done.generations} pictures read, {done.new} of them new, {done.pictures} kept here")
-        _unplayable(say, missing)
-
-    emit(as_json, document, lines)
-
-
-@feedback_app.command("import")
-def import_feedback(
-    file: Annotated[
-        Path, typer.Argument(help="JSONL, JSON, CSV, TSV or Parquet; GenEval, TIFA and ImageReward files.")
-    ],
-    named: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="FIELD=COLUMN", help="Where a column is not called as usual, as prompt=query."),
-    ] = None,
-    scale: Annotated[str, typer.Option(metavar="WORST:BEST", help="Of scores that are numbers.")] = "0:1",
-    workspace: Where = DEFAULT,
-    as_json: AsJson = False,
-) -> None:
-    """Take in what people said, and sort what failed into modes. The same file again adds nothing."""
-    from flywheel.signals.columns import Columns
-    from flywheel.signals.files import feedback_of
-    from pipelines.collecting import collect
-
-    said = feedback_of(file, Columns(named=_pairs(named or []), scale=_scale(scale)))
-    done = collect(open_workspace(workspace), said)
-    missing = _missing(name for one in said for name in one.missing)
-    document = {**asdict(done), "read": len(said), "cannot_be_drawn_again_for_want_of": missing}
-    emit(as_json, document, lambda say: _collected(say, done, len(said), missing))
-
-
-@feedback_app.command()
-def add(
-    prompt: Annotated[str, typer.Option(help="What was asked.")] = "",
-    generation: Annotated[str, typer.Option(help="The id of the picture, where it has one.")] = "",
-    bad: Annotated[list[str] | None, typer.Option("--bad", metavar="FACET", help="What is wrong with it.")] = None,
-    score: Annotated[float | None, typer.Option(min=0, max=1, help="0 for bad to 1 for good.")] = None,
-    comment: Annotated[str, typer.Option(help="In words.")] = "",
-    checkpoint: Annotated[str, typer.Option(help="Which model made it.")] = "",
-    seed: Annotated[int | None, typer.Option(help="From which seed.")] = None,
-    image: Annotated[str, typer.Option(help="Where the picture is.")] = "",
-    workspace: Where = DEFAULT,
-    as_json: AsJson = False,
-) -> None:
-    """Say what you think of one picture."""
-    import getpass
-
-    from flywheel.signals import mapped
-    from flywheel.signals.columns import Columns
-    from pipelines.collecting import collect
-
-    row = {"prompt": prompt, "generation": generation, "facets": bad or [], "score": score, "comment": comment}
-    row |= {"checkpoint": checkpoint, "seed": seed, "image": image, "actor": getpass.getuser(), "at": _now()}
-    if bad and score is None:
-        row["score"] = 0.0
-    said = list(mapped.read([("feedback add", row)], Columns(), "person"))
-    done = collect(open_workspace(workspace), said)
-    missing = _missing(said[0].missing)
-    emit(as_json, asdict(done), lambda say: _collected(say, done, 1, missing))
 
 
 @triage_app.callback(invoke_without_command=True)
@@ -120,6 +32,7 @@ def triage(
     track: Annotated[str, typer.Option(help="Modes that this track is to heal.")] = "",
     since: Annotated[str, typer.Option(help="Changed since then, as 2026-11-28 or 2026-11-28T09:00.")] = "",
     new: Annotated[bool, typer.Option("--new", help="Only what changed since you last looked.")] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write them with their pictures as a page.")] = None,
     workspace: Where = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
@@ -136,8 +49,15 @@ def triage(
         "looked_before": looked or None,
         "changed": [one.mode_id for one in changed],
         "modes": [asdict(one) | {"share": one.share} for one in shown],
+        "page": _page(opened, shown, html) if html else None,
     }
-    emit(as_json, document, lambda say: _print(say, shown, changed, looked))
+
+    def lines(say: Printer) -> None:
+        _print(say, shown, changed, looked)
+        if html:
+            say(f"with their pictures: {document['page']}")
+
+    emit(as_json, document, lines)
 
 
 @triage_app.command()
@@ -169,23 +89,36 @@ def show(
     emit(as_json, document, lines)
 
 
-def _collected(say: Printer, done: Collected, read: int, missing: dict[str, int]) -> None:
-    say(f"{read} judgements read, {done.new_feedback} of them new")
-    say(f"{done.failures} failures ({done.new_failures} new) in {done.modes} modes ({done.new_modes} new)")
-    _unplayable(say, missing)
-    say("next: flywheel triage")
+def _page(workspace: Workspace, shown: list[ModeShown], to: Path) -> str:
+    from dashboards.report import page_target, write_page
+    from dashboards.triage_sheet import Case, Section, triage_sheet
+    from flywheel.workspace import runs
+    from pipelines.modes_shown import cases
 
-
-def _unplayable(say: Printer, missing: dict[str, int]) -> None:
-    for name, count in missing.items():
-        say(f"  {count} cannot be drawn again: no {name}")
-
-
-def _missing(names: Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+    sections = [
+        Section(
+            title=one.name,
+            says=f"{one.state}, {one.failing} of {one.prompts} prompts",
+            evidence=[_evidence(one), *filter(None, (_way(one), one.note and f"note: {one.note}"))],
+            cases=[
+                Case(
+                    failure_id=case["failure_id"],
+                    generation_id=case["generation_id"] or "",
+                    prompt=case["prompt"],
+                    wrong=_wrong(case),
+                    said_to_be_at=case["image"] or "",
+                )
+                for case in cases(workspace, one.mode_id)[:_PICTURES_SHOWN]
+            ],
+        )
+        for one in shown
+    ]
+    target = page_target(workspace, str(to), "triage.html")
+    run = runs.start(workspace, "report", detail={"to": target})
+    with run.recorded({}):
+        written = write_page(target, triage_sheet(workspace, sections))
+    run.end("finished", {"images": written.images})
+    return written.report
 
 
 def _print(say: Printer, shown: list[ModeShown], changed: list[ModeShown], looked: str) -> None:
@@ -204,7 +137,7 @@ def _print(say: Printer, shown: list[ModeShown], changed: list[ModeShown], looke
             f"{one.severity:.2f}",
             _trend(one),
             _evidence(one),
-            " → ".join(filter(None, (one.cause, one.track))) or "–",
+            _way(one) or "–",
         ]
         for one in shown
     ]
@@ -226,31 +159,16 @@ def _evidence(one: ModeShown) -> str:
     return f"{one.share:.0%} fail, elsewhere {one.elsewhere:.0%}, p {one.p:.1g}"
 
 
+def _way(one: ModeShown) -> str:
+    return " → ".join(filter(None, (one.cause, one.track)))
+
+
 def _wrong(case: dict[str, Any]) -> str:
     return ", ".join(case["facets"]) or case["comment"] or "in whole"
 
 
 def _short(prompt: str) -> str:
     return prompt if len(prompt) <= _PROMPT_CHARS else prompt[: _PROMPT_CHARS - 1] + "…"
-
-
-def _pairs(named: list[str]) -> dict[str, str]:
-    from flywheel.errors import UsageError
-
-    pairs = [one.partition("=") for one in named]
-    if wrong := [one for one, (field, _, column) in zip(named, pairs, strict=True) if not (field and column)]:
-        raise UsageError(f"--map {wrong[0]}: FIELD=COLUMN, as prompt=query")
-    return {field: column for field, _, column in pairs}
-
-
-def _scale(scale: str) -> tuple[float, float]:
-    from flywheel.errors import UsageError
-
-    worst, _, best = scale.partition(":")
-    try:
-        return float(worst), float(best)
-    except ValueError as error:
-        raise UsageError(f"--scale {scale}: the worst and the best number, as 1:5") from error
 
 
 def _looked(workspace: str) -> str:

@@ -169,6 +169,24 @@ def test_a_thumb_that_names_only_the_picture_finds_its_prompt(home: str, tmp_pat
     assert done["cannot_be_drawn_again_for_want_of"] == {}
 
 
+def test_modes_are_a_page_of_their_pictures(home: str, tmp_path: Path) -> None:
+    Image.new("RGB", (32, 24), "red").save(tmp_path / "a.png")
+    log = [
+        {"id": "r0", "prompt": "a <b>clock</b>", "model": "v7", "seed": 1, "image": "a.png"},
+        {"id": "r1", "prompt": "a lamp", "model": "v7", "seed": 1, "image": "https://example.org/1.png"},
+    ]
+    call("generations", "import", written(tmp_path / "log.jsonl", log), "-w", home)
+    for request in ("r0", "r1"):
+        call("feedback", "add", "--generation", request, "--bad", "artifacts", "--comment", "blurred", "-w", home)
+    page = tmp_path / "triage.html"
+    assert call("triage", "--html", page, "-w", home, "--json").json["page"].endswith("triage.html")
+    text = page.read_text()
+    assert text.count("data:image/jpeg;base64,") == 1
+    assert "a &lt;b&gt;clock&lt;/b&gt;" in text
+    assert "https://example.org/1.png" in text
+    assert '<img src="http' not in text
+
+
 def test_a_log_names_no_file_elsewhere(home: str, tmp_path: Path) -> None:
     Image.new("RGB", (32, 24), "red").save(tmp_path / "secret.png")
     (tmp_path / "logs").mkdir()
