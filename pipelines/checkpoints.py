@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,7 +52,7 @@ def checkpoint_named(workspace: Workspace, name: str) -> Checkpoint:
 
         return _known(workspace, _of_folder(bundled_model(), NAME))
     if Path(name, "model_index.json").is_file():
-        return _known(workspace, _of_folder(Path(name).resolve(), Path(name).resolve().name))
+        return _known(workspace, _of_folder(Path(name).resolve(), _called(Path(name).resolve())))
     found = [one for one in checkpoints(workspace) if one.name == name or one.checkpoint_id.startswith(name)]
     if len(found) != 1:
         what = "no checkpoint" if not found else f"{len(found)} checkpoints are called"
@@ -62,7 +63,8 @@ def checkpoint_named(workspace: Workspace, name: str) -> Checkpoint:
 def checkpoint_served(workspace: Workspace, name: str, url: str) -> Checkpoint:
     """A model behind an endpoint: its name is all that is known of it."""
     checkpoint_id = stable_hash(["served", name], 32)
-    return _known(workspace, Checkpoint(checkpoint_id=checkpoint_id, name=name, place=url, autoencoder_id=""))
+    known = _known(workspace, Checkpoint(checkpoint_id=checkpoint_id, name=name, place=url, autoencoder_id=""))
+    return replace(known, name=name)  # it is asked for by the name that its server knows
 
 
 def checkpoint_by_name(workspace: Workspace, name: str) -> str:
@@ -87,8 +89,13 @@ def checkpoint_trained(
 
     `parent`: the id of what they went on from, empty for new weights.
     """
-    found = _of_folder(folder.resolve(), folder.resolve().parent.name)
-    return _known(workspace, replace(found, parent_id=parent, snapshot_id=" ".join(snapshots), recipe_json=recipe))
+    found = _of_folder(folder.resolve(), _called(folder.resolve()))
+    shown = {"parent_id": parent, "snapshot_id": " ".join(snapshots), "recipe_json": recipe}
+    known = _known(workspace, replace(found, **shown))
+    if not known.snapshot_id:  # it was examined before anybody said where it came from
+        row = {"checkpoint_id": known.checkpoint_id, **shown}
+        workspace.tables.update_rows("checkpoints", [row], key="checkpoint_id", run_id=STEP)
+    return replace(known, **shown)
 
 
 def shown_in_training(workspace: Workspace, checkpoint_id: str) -> list[str] | None:
@@ -104,6 +111,11 @@ def shown_in_training(workspace: Workspace, checkpoint_id: str) -> list[str] | N
     return found
 
 
+def _called(folder: Path) -> str:
+    """A run's model by its run."""
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
 def _of_folder(folder: Path, name: str) -> Checkpoint:
     sums = {part: _sums(folder / part) for part in _PARTS}
     return Checkpoint(
@@ -117,12 +129,19 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _known(workspace: Workspace, checkpoint: Checkpoint) -> Checkpoint:
-    """The same weights elsewhere are the same checkpoint: where they lie now counts."""
-    if checkpoint.checkpoint_id not in {one.checkpoint_id for one in checkpoints(workspace)}:
-        run = runs.start(workspace, STEP, detail={"checkpoint": checkpoint.checkpoint_id})
-        with run.recorded({}):
-            row = asdict(checkpoint) | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
-            rows = pa.Table.from_pylist([row], schema=TABLES["checkpoints"].schema)
-            workspace.tables.append("checkpoints", rows, run_id=run.run_id)
-        run.end("finished", {"checkpoints": 1})
-    return checkpoint
+    """The same weights elsewhere are the same checkpoint: where they lie now counts. Others of its name get a number."""
+    there = checkpoints(workspace)
+    known = next((one for one in there if one.checkpoint_id == checkpoint.checkpoint_id), None)
+    if known is not None:
+        return replace(known, place=checkpoint.place)
+    names = {one.name for one in there}
+    numbered = (f"{checkpoint.name}-{number}" for number in count(2))
+    name = next(one for one in chain([checkpoint.name], numbered) if one not in names)
+    new = replace(checkpoint, name=name)
+    run = runs.start(workspace, STEP, detail={"checkpoint": new.checkpoint_id})
+    with run.recorded({}):
+        row = asdict(new) | {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+        rows = pa.Table.from_pylist([row], schema=TABLES["checkpoints"].schema)
+        workspace.tables.append("checkpoints", rows, run_id=run.run_id)
+    run.end("finished", {"checkpoints": 1})
+    return new

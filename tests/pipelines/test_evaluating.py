@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,16 @@ from flywheel.seeds import content_id
 from flywheel.workspace import Workspace
 from flywheel.workspace.purge import rewrite_pack
 from flywheel.workspace.storage import read_locator
+from model.bundled import bundled_model
 from pipelines import evaluating, generating, upkeep
-from pipelines.checkpoints import BUNDLED, checkpoint_named, checkpoint_served, checkpoints
+from pipelines.checkpoints import (
+    BUNDLED,
+    checkpoint_named,
+    checkpoint_served,
+    checkpoint_trained,
+    checkpoints,
+    shown_in_training,
+)
 from pipelines.collecting import collect
 from pipelines.evaluating import Evaluation, evaluate
 from pipelines.executors import Answers, Batch, Task, executor
@@ -76,6 +85,27 @@ def test_nothing_is_drawn_or_judged_twice(workspace: Workspace) -> None:
     assert [step.counts.get("in") for step in more.steps] == [6, 6]
     (checkpoint,) = checkpoints(workspace)
     assert checkpoint_named(workspace, checkpoint.checkpoint_id[:8]) == checkpoint
+
+
+def test_checkpoints_of_one_name_are_told_apart_and_know_what_they_were_shown(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    folders = []
+    for run in ("first", "second"):
+        folder = tmp_path / run / "model"
+        shutil.copytree(bundled_model(), folder)
+        (folder / "scheduler" / "scheduler_config.json").write_text(f'{{"run": "{run}"}}')
+        folders.append(folder)
+    first = checkpoint_named(workspace, str(folders[0]))
+    shutil.move(folders[1], tmp_path / "elsewhere" / "first" / "model")
+    second = checkpoint_trained(
+        workspace, tmp_path / "elsewhere" / "first" / "model", parent=first.checkpoint_id, snapshots=["b"], recipe="{}"
+    )
+    assert (first.name, second.name) == ("first", "first-2")
+    assert shown_in_training(workspace, second.checkpoint_id) is None  # of its parent nothing is known
+    checkpoint_trained(workspace, folders[0], parent="", snapshots=["a"], recipe="{}")
+    assert shown_in_training(workspace, second.checkpoint_id) == ["b", "a"]
+    assert checkpoint_served(workspace, "first", "http://127.0.0.1:9/v1").name == "first"
 
 
 def test_what_judges_find_bad_becomes_failures_and_modes(workspace: Workspace) -> None:
