@@ -82,43 +82,47 @@ class ImageModel:
         seeds: Sequence[int],
         sampling: Sampling,
         references: References | None = None,
-        on_step: Callable[[int], None] = lambda step: None,
     ) -> list[Pictures.Image]:
-        """One picture a prompt, its seed and its own references.
+        """One picture a prompt, its seed and its own references: each what it would be alone, whatever is drawn beside it.
 
         Raises ValueError for sides that are no whole tokens, and for references that differ in number or sizes.
         """
         if len(prompts) != len(seeds) or len(prompts) != len(references or prompts):
             raise ValueError(f"a seed a prompt, and references for each: {len(seeds)} seeds for {len(prompts)}")
         kept = self._encoded(references or [])
-        noise_BNC = self.noise(seeds, sampling.target)
-        latents_BNC = self.denoise(prompts, references, kept, noise_BNC, sampling, on_step)
+        with placed(self.condition.module, self.device):
+            told = self.condition.encode(prompts, references)
+            nulls = self._nulls(sampling.negative, references, len(prompts)) if sampling.guidance > 1 else None
+        latents_BNC = self.noise(seeds, sampling.target)
+        for alike in _of_one_length(told):
+            latents_BNC[alike] = self.denoise(
+                [told[at] for at in alike],
+                None if nulls is None else [nulls[at] for at in alike],
+                [one[alike] for one in kept],
+                latents_BNC[alike],
+                sampling,
+            )
         return [as_picture(one) for one in self.decoded(latents_BNC, sampling.target)]
 
     def denoise(
         self,
-        prompts: Sequence[str],
-        pictures: References | None,
+        told: Sequence[Condition],
+        nulls: Sequence[Condition] | None,
         references: Sequence[Tensor],
         noise_BNC: Tensor,
         sampling: Sampling,
-        on_step: Callable[[int], None] = lambda step: None,
     ) -> Tensor:
-        """(B, N, C). `references` (B, C, H, W) each are the pictures' normalised latents, the first ones of all first."""
-        with placed(self.condition.module, self.device):
-            conditions = self.condition.encode(prompts, pictures)
-            nulls = self._nulls(sampling.negative, pictures, len(prompts)) if sampling.guidance > 1 else None
-        told = self._velocity(conditions, references, sampling.target)
-        null = None if nulls is None else self._velocity(nulls, references, sampling.target)
+        """(B, N, C). `nulls`: what is not wanted, under guidance.
+
+        `references` (B, C, H, W) each are the pictures' normalised latents, the first ones of all first.
+        """
+        asked = self._velocity(told, references, sampling.target)
+        unasked = None if nulls is None else self._velocity(nulls, references, sampling.target)
         sigmas = sampling.sigmas or self.flow.schedule(sampling.steps, sampling.target.tokens)
-        steps = iter(range(1, len(sigmas)))
 
         def velocity(latents_BNC: Tensor, sigma: float) -> Tensor:
-            found = told(latents_BNC, sigma)
-            if null is not None:
-                found = guided(found, null(latents_BNC, sigma), sampling.guidance)
-            on_step(next(steps))
-            return found
+            found = asked(latents_BNC, sigma)
+            return found if unasked is None else guided(found, unasked(latents_BNC, sigma), sampling.guidance)
 
         with placed(self.network, self.device):
             return euler(velocity, noise_BNC, sigmas)
@@ -233,6 +237,18 @@ class ImageModel:
 def load_autoencoder(folder: Path) -> VAE | LinearVAE:
     """Whichever of the two lies there. Raises FlywheelError, in one line, for neither."""
     return LinearVAE.load_pretrained(folder) if class_of(folder) == LINEAR else VAE.load_pretrained(folder)
+
+
+def _of_one_length(conditions: Sequence[Condition]) -> list[list[int]]:
+    """Which may be drawn together.
+
+    In a batch the target stands behind the longest prompt. Behind a shorter one it stood elsewhere than it would alone, and
+    than it ever did in training: edits of a few words among longer ones came right in 2 of 20 cases, alone in 15.
+    """
+    found: dict[tuple[int, ...], list[int]] = {}
+    for at, one in enumerate(conditions):
+        found.setdefault(one.runs, []).append(at)
+    return list(found.values())
 
 
 def batched(

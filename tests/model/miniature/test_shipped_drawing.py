@@ -49,6 +49,16 @@ def test_edits_are_done_and_the_rest_is_kept_as_the_card_says(model: ImageModel,
     assert marks.exact >= least(f"edits of {suite}", NUMBER), marks
 
 
+def test_a_short_instruction_is_followed_beside_a_long_one(model: ImageModel) -> None:
+    """In a batch the target once stood behind the longest prompt: short instructions beside long ones were hardly followed."""
+    pairs = drawing_exam.edit_suites(24, ROLE)["scenes"]
+    short, long = (pick(pairs, key=lambda pair: len(pair.instruction)) for pick in (min, max))
+    seen = [[pair.picture(0, drawing_exam.SIDE_PX, 0)] for pair in (short, long)]
+    both = model.generate([short.instruction, long.instruction], [5, 6], model.sampling, seen)
+    alone = model.generate([short.instruction], [5], model.sampling, seen[:1])
+    assert np.abs(np.asarray(both[0], dtype=int) - np.asarray(alone[0], dtype=int)).max() <= 2
+
+
 @pytest.mark.slow
 def test_whoever_copies_the_source_has_edited_nothing() -> None:
     """The baseline beside the edits."""
