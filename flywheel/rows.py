@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-from pyarrow import ArrowException
-
 from flywheel.errors import UsageError
 
 
@@ -43,6 +40,9 @@ def table(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 def parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, row by column). Raises UsageError for what is no Parquet."""
+    import pyarrow.parquet as pq  # slow to load, and most commands read none
+    from pyarrow import ArrowException
+
     try:
         with pq.ParquetFile(path) as file:
             number = 0

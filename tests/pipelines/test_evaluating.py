@@ -248,7 +248,7 @@ def test_what_an_endpoint_fumbles_is_asked_for_again(workspace: Workspace) -> No
     [
         ("", "no prompt is in it"),
         ('{"prompt": "x", "references": ["gone.png"]}', "cannot be read"),
-        ('{"prompt": "x", "references": ["own.jsonl"]}', "is no picture"),
+        ('{"prompt": "x", "references": ["own.jsonl"]}', "no picture"),
     ],
 )
 def test_a_suite_that_cannot_be_drawn_is_refused(workspace: Workspace, tmp_path: Path, row: str, says: str) -> None:
