@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dashboards.report import Page, environment
 from dashboards.report_samples import originals
-from dashboards.thumbnails import Wanted, thumbnails
-from flywheel.records import Failure
+from dashboards.thumbnails import Wanted, inlined
 from flywheel.workspace import Workspace
 
 
@@ -35,9 +33,7 @@ def contact_sheet(workspace: Workspace, rows: Sequence[Row]) -> Page:
     """Searches one below the other. Reads the originals of what it shows."""
     known = originals(workspace, {result.image_id for row in rows for result in row.results})
     wanted = [Wanted(image_id=original.image_id, locator=original.locator) for original in known.values()]
-    drawn = thumbnails(wanted, workspace.config.ingest.budgets)
-    pictures = {key: base64.b64encode(jpeg).decode() for key, jpeg in drawn.items() if isinstance(jpeg, bytes)}
-    missing = {key: answer.detail or str(answer.reason) for key, answer in drawn.items() if isinstance(answer, Failure)}
+    pictures, missing = inlined(wanted, workspace.config.ingest.budgets)
     html = (
         environment()
         .get_template("contact_sheet.html")

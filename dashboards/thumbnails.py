@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,14 @@ def thumbnails(wanted: Sequence[Wanted], budgets: Budgets) -> dict[str, bytes | 
     sandbox: Sandbox[Wanted, bytes] = Sandbox(task, memory_bytes=memory, item_s=budgets.decode_s, context=budgets)
     with sandbox:
         return {item.image_id: answer for item, answer in zip(wanted, sandbox.run(wanted), strict=True)}
+
+
+def inlined(wanted: Sequence[Wanted], budgets: Budgets) -> tuple[dict[str, str], dict[str, str]]:
+    """By image_id: thumbnails as a page holds them (base64), and why the others cannot be shown."""
+    drawn = thumbnails(wanted, budgets)
+    pictures = {key: base64.b64encode(jpeg).decode() for key, jpeg in drawn.items() if isinstance(jpeg, bytes)}
+    missing = {key: answer.detail or str(answer.reason) for key, answer in drawn.items() if isinstance(answer, Failure)}
+    return pictures, missing
 
 
 def thumbnail(item: Wanted, budgets: Budgets) -> bytes | Failure:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from dashboards.report import Page, environment
-from dashboards.thumbnails import Wanted, thumbnails
-from flywheel.records import Failure, Locator
+from dashboards.thumbnails import Wanted, inlined
+from flywheel.records import Locator
 from flywheel.workspace import Workspace
 
 
@@ -45,9 +44,7 @@ def triage_sheet(workspace: Workspace, sections: Sequence[Section]) -> Page:
     ).to_pylist()
     image_of = {row["generation_id"]: row["image_id"] for row in found}
     wanted = {row["image_id"]: Wanted(image_id=row["image_id"], locator=Locator.of(row)) for row in found}
-    drawn = thumbnails(list(wanted.values()), workspace.config.ingest.budgets)
-    pictures = {key: base64.b64encode(jpeg).decode() for key, jpeg in drawn.items() if isinstance(jpeg, bytes)}
-    missing = {key: answer.detail or str(answer.reason) for key, answer in drawn.items() if isinstance(answer, Failure)}
+    pictures, missing = inlined(list(wanted.values()), workspace.config.ingest.budgets)
     html = (
         environment()
         .get_template("triage_sheet.html")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from flywheel.clock import now
 from flywheel.evidence.share import Share
 from flywheel.schemas import TABLES
 from flywheel.seeds import stable_hash
@@ -73,7 +73,7 @@ def _performed(trial: Trial, wanted: Experiment, run_id: str) -> Finding:
         "seeds": wanted.seeds,
         "shares_json": _shares_json(found.shares),
         "cost": found.cost,
-        "at": _now(),
+        "at": now(),
     }
     _append(trial.workspace, "experiments", row, run_id)
     return found
@@ -90,7 +90,7 @@ def _kept(trial: Trial, route: Route, findings: Sequence[Finding], thresholds: T
         "is_sure": route.is_sure,
         "because": list(route.because),
         "cost": sum(one.cost for one in findings),
-        "at": _now(),
+        "at": now(),
     }
     key = {name: [row[name]] for name in TABLES["attributions"].key}
     there = trial.workspace.query(
@@ -117,7 +117,3 @@ def _finding(row: Mapping[str, Any]) -> Finding:
     told = None if row["shares_json"] is None else json.loads(row["shares_json"])
     shares = None if told is None else {name: Share(**one) for name, one in told.items()}
     return Finding(kind=Kind(row["kind"]), shares=shares, cost=row["cost"], round=row["round"])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

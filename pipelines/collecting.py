@@ -10,11 +10,11 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from flywheel.clock import now
 from flywheel.facets import SCORE, Facet
 from flywheel.schemas import TABLES
 from flywheel.seeds import stable_hash
@@ -73,8 +73,8 @@ def collect(workspace: Workspace, said: Sequence[Feedback] = ()) -> Collected:
 def _added(workspace: Workspace, said: Sequence[Feedback], run_id: str) -> int:
     known = set(workspace.query("SELECT feedback_id FROM feedback")["feedback_id"].to_pylist())
     new = {one.feedback_id: one for one in said if one.feedback_id not in known}
-    now = _now()
-    rows = [_row(feedback_id, one) | {"taken_at": now} for feedback_id, one in new.items()]
+    taken_at = now()
+    rows = [_row(feedback_id, one) | {"taken_at": taken_at} for feedback_id, one in new.items()]
     workspace.tables.append("feedback", pa.Table.from_pylist(rows, schema=TABLES["feedback"].schema), run_id=run_id)
     return len(new)
 
@@ -293,7 +293,3 @@ def _replaced(workspace: Workspace, name: str, rows: Sequence[Mapping[str, Any]]
     workspace.tables.replace(name, wanted, run_id=run_id)
     before = {tuple(row.values()) for row in there.select(spec.key).to_pylist()}
     return sum(tuple(row.values()) not in before for row in wanted.select(spec.key).to_pylist())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from flywheel.clock import now
 from flywheel.errors import FlywheelError
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace, catalog, derived, purge, runs
@@ -106,7 +107,7 @@ def _new_job(workspace: Workspace, image_ids: Collection[str], actor: str, why: 
     )
     return Job(
         receipt_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-        started_at=_now(),
+        started_at=now(),
         actor=actor,
         why=why,
         image_ids=sorted(image_ids),
@@ -163,7 +164,7 @@ def _amend_snapshots(workspace: Workspace, job: Job, run_id: str) -> None:
     last = {row["snapshot_id"]: row for row in events}
     rows = [
         {"snapshot_id": name, "seq": last[name]["seq"] + 1 if name in last else 0, "event": "amended"}
-        | {"actor": job.actor, "at": _now(), "detail_json": detail}
+        | {"actor": job.actor, "at": now(), "detail_json": detail}
         for name in job.snapshots
         if name not in last or not last[name]["done"]
     ]
@@ -199,7 +200,7 @@ def _receipt(workspace: Workspace, job: Job) -> dict[str, Any]:
     return {
         "receipt_id": job.receipt_id,
         "started_at": job.started_at,
-        "finished_at": _now(),
+        "finished_at": now(),
         "actor": job.actor,
         "why": job.why,
         "images": job.image_ids,
@@ -234,7 +235,3 @@ def _save(workspace: Workspace, job: Job) -> None:
 
 def _ids(image_ids: Collection[str]) -> pa.Table:
     return pa.table({"image_id": pa.array(sorted(image_ids), pa.string())})
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from flywheel.clock import now
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace
 from flywheel.workspace.tables import FencedTable
@@ -37,7 +37,7 @@ def happened(workspace: Workspace, events: Sequence[Event], *, actor: str, run_i
     )  # before reading: what comes between is refused
     counts = workspace.query("SELECT mode_id, max(seq) + 1 AS next FROM mode_events GROUP BY mode_id").to_pydict()
     following = dict(zip(counts["mode_id"], counts["next"], strict=True))
-    now, rows = datetime.now(UTC).isoformat(timespec="milliseconds"), []
+    at, rows = now(), []
     for one in events:
         seq = following.get(one.mode_id, 0)
         following[one.mode_id] = seq + 1
@@ -47,7 +47,7 @@ def happened(workspace: Workspace, events: Sequence[Event], *, actor: str, run_i
                 "seq": seq,
                 "event": one.event,
                 "actor": actor,
-                "at": now,
+                "at": at,
                 "detail_json": one.detail_json,
             }
         )

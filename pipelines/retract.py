@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flywheel.clock import now
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace, purge, runs
@@ -87,7 +87,7 @@ def _take_back(workspace: Workspace, found: Mapping[str, Any], run_id: str) -> d
         "seq": found["seq"] + 1,
         "step": found["step"],
         "event": "retracted",
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "at": now(),
     }
     workspace.tables.append("run_events", pa.Table.from_pylist([row], TABLES["run_events"].schema), run_id=run_id)
     return removed

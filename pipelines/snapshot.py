@@ -8,12 +8,12 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from filters.rules import RULES, STAGES
+from flywheel.clock import now
 from flywheel.errors import FlywheelError, UsageError
 from flywheel.schemas import TABLES
 from flywheel.workspace import Workspace, runs
@@ -173,7 +173,7 @@ def _record(workspace: Workspace, run: runs.Run, snapshot_id: str, detail: Mappi
         "seq": 0,
         "event": "frozen",
         "actor": getpass.getuser(),
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "at": now(),
         "detail_json": json.dumps(
             {**detail, "images": held["images"][0].as_py(), "table_versions": workspace.tables.versions()},
             sort_keys=True,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flywheel.cli.app import DEFAULT, AsJson, Printer, Where, app, emit, open_workspace
+from flywheel.clock import now
 from flywheel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def add(
     from pipelines.collecting import collect
 
     row = {"prompt": prompt, "generation": generation, "facets": bad or [], "score": score, "comment": comment}
-    row |= {"checkpoint": checkpoint, "seed": seed, "image": image, "actor": getpass.getuser(), "at": _now()}
+    row |= {"checkpoint": checkpoint, "seed": seed, "image": image, "actor": getpass.getuser(), "at": now()}
     if bad and score is None:
         row["score"] = 0.0
     said = list(mapped.read([("feedback add", row)], Columns(), "person"))
@@ -136,7 +136,3 @@ def _scale(scale: str) -> tuple[float, float]:
         return float(worst), float(best)
     except ValueError as error:
         raise UsageError(f"--scale {scale}: the worst and the best number, as 1:5") from error
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flywheel.cli.app import DEFAULT, AsJson, Printer, Where, app, emit, open_workspace, table
+from flywheel.clock import now
 
 if TYPE_CHECKING:
     from flywheel.workspace import Workspace
@@ -182,11 +182,7 @@ def _looked(workspace: str) -> str:
         before = ""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({**known, workspace: _now()}, indent=1))
+        file.write_text(json.dumps({**known, workspace: now()}, indent=1))
     except OSError:
         pass  # a home that cannot be written: everything is new each time
     return before
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

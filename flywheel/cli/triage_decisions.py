@@ -11,6 +11,7 @@ import typer
 
 from flywheel.cli.app import DEFAULT, AsJson, Printer, Where, emit, open_workspace, table
 from flywheel.cli.triage_commands import triage_app
+from flywheel.clock import now
 from flywheel.errors import UsageError
 
 ModeId = Annotated[str, typer.Argument(metavar="MODE", help="The id of a mode, or how it begins.")]
@@ -75,7 +76,7 @@ def not_a_failure(case: CaseId, why: Why = "", workspace: Where = DEFAULT, as_js
     failure = case_named(opened, case)["failure_id"]
     first = said_of(opened, failure)[0]
     review = replace(
-        first, source=REVIEW, score=1.0, rank=None, facets={}, comment=why, actor=getpass.getuser(), at=_now()
+        first, source=REVIEW, score=1.0, rank=None, facets={}, comment=why, actor=getpass.getuser(), at=now()
     )
     done = collect(opened, [review])
     emit(
@@ -138,7 +139,3 @@ def _says(said: dict[str, Any]) -> str:
         return f"before {said['rank']:.0%} of the others"
     scores = ({} if said["score"] is None else {"whole": said["score"]}) | said["facets"]
     return ", ".join(f"{name} {score:.2g}" for name, score in scores.items())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -25,6 +25,7 @@ import psutil
 import pyarrow as pa
 
 from flywheel import __version__
+from flywheel.clock import now
 from flywheel.errors import AnotherDriver, DiskReserve
 from flywheel.schemas import TABLES
 from flywheel.workspace.tables import FencedTable
@@ -55,7 +56,7 @@ class Run:
             "seq": self._seq,
             "step": self.step,
             "event": event,
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "at": now(),
             **columns,
         }
         self._events.append(pa.Table.from_pylist([row], schema=_SCHEMA))

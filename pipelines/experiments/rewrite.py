@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from flywheel.suites.item import Item
@@ -13,7 +13,7 @@ from pipelines.collecting import prompt_id
 from pipelines.experiments.trial import Trial, right_by_prompt, share_of
 
 _ROLE = "rewritten"  # not triage: what fails in our words is no user's failure
-REWRITERS: dict[str, Callable[[str], str | None]] = {MINIATURE: richer}
+REWRITERS: Mapping[str, Callable[[str], str | None]] = {MINIATURE: richer}
 
 
 def rewrite(trial: Trial, wanted: Experiment) -> Finding:
