@@ -6,7 +6,6 @@ too), and all that comes from files, captions or tables is escaped. Equal tables
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +20,12 @@ from dashboards.figures import funnel_figure
 from dashboards.plots import figure, plot, spoken
 from dashboards.report_samples import Group, Original, Sheet, Shown
 from dashboards.report_scores import distributions
-from dashboards.thumbnails import Wanted, thumbnails
+from dashboards.thumbnails import Wanted, inlined
 from filters.funnel import Funnel
 from filters.policy import Policy
 from filters.rules import RULES
 from flywheel import __version__
 from flywheel.errors import FlywheelError, UsageError
-from flywheel.records import Failure
 from flywheel.workspace import Workspace
 from flywheel.workspace.places import canonical_uri
 from flywheel.workspace.storage import Store
@@ -177,8 +175,7 @@ def _shown(sheets: Iterable[Sheet], groups: Iterable[Group], domains: Iterable[S
 def _tiles(workspace: Workspace, shown: Sequence[Shown], known: Mapping[str, Original]) -> Any:
     """The template's way from a picture to its tile. What no longer fits on the page is named without a picture."""
     wanted = [Wanted(image_id=original.image_id, locator=original.locator) for original in known.values()]
-    drawn = thumbnails(wanted, workspace.config.ingest.budgets)
-    encoded = {key: base64.b64encode(jpeg).decode() for key, jpeg in drawn.items() if isinstance(jpeg, bytes)}
+    encoded, unreadable = inlined(wanted, workspace.config.ingest.budgets)
     fitting: set[str] = set()
     room = PICTURE_BYTES
     for image_id, times in Counter(picture.image_id for picture in shown).items():
@@ -187,11 +184,9 @@ def _tiles(workspace: Workspace, shown: Sequence[Shown], known: Mapping[str, Ori
             fitting.add(image_id)
 
     def tile(picture: Shown) -> Tile:
-        answer = drawn[picture.image_id]
-        if isinstance(answer, Failure):
-            missing: str | None = answer.detail or answer.reason
-        else:
-            missing = None if picture.image_id in fitting else "the page is full"
+        missing = unreadable.get(picture.image_id)
+        if missing is None and picture.image_id not in fitting:
+            missing = "the page is full"
         jpeg = None if missing else encoded[picture.image_id]
         return Tile(shown=picture, original=known[picture.image_id], jpeg=jpeg, missing=missing)
 

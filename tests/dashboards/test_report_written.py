@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import flywheel.cli
 from dashboards import report as report_module
+from dashboards import thumbnails
 from dashboards.report import Page, build, place, short_place, write_report
 from dashboards.report_data import overview
 from filters.policy import bundled
@@ -86,7 +87,7 @@ def test_only_ingested_images_are_opened(shop: Any, monkeypatch: pytest.MonkeyPa
         opened.extend(item.locator.uri for item in wanted)
         return {item.image_id: b"jpeg" for item in wanted}
 
-    monkeypatch.setattr(report_module, "thumbnails", none)
+    monkeypatch.setattr(thumbnails, "thumbnails", none)
     shop.page()
     assert set(opened) == {row["uri"] for row in shop.ask("SELECT uri FROM images")}
 
